@@ -1,0 +1,36 @@
+"""Builds the Cython modules; everything else is in pyproject.toml."""
+
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+
+extensions = [
+    Extension(
+        ".".join(source.relative_to(ROOT / "src").with_suffix("").parts),
+        [str(source.relative_to(ROOT))],
+        include_dirs=["src/fastfw/core"],
+        depends=[str(header.relative_to(ROOT)) for header in sorted(ROOT.glob("src/fastfw/**/*.h"))],
+        extra_compile_args=["-O3", "-fno-semantic-interposition"],
+    )
+    for source in sorted(ROOT.glob("src/fastfw/**/*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build/cython",
+        include_path=["src"],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "freethreading_compatible": True,
+            "embedsignature": True,
+        },
+    ),
+)

@@ -1,0 +1,1 @@
+"""The iptables language: reading, model, writing and compiling."""
