@@ -1,0 +1,216 @@
+"""What the running kernel says of a packet: state, direction and flags of its connection.
+
+The oracle keeps a child process in a network namespace of its own (see ``namespace.py``); the calling process and the
+host's namespace are never changed, save for the few settings all namespaces share, which are put back on exit.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .namespace import ANSWER_BIT, ASSURED_BIT, EXPECTED_BIT, REPLY_BIT, SEEN_REPLY_BIT, STATE_CODES
+
+STATES = ("-", *STATE_CODES)
+"""Names of the state codes; index 0 stands for a packet that did not come out."""
+
+ANSWER = np.dtype(
+    [
+        ("answered", "?"),
+        ("state", "u1"),
+        ("direction", "u1"),
+        ("assured", "?"),
+        ("seen_reply", "?"),
+        ("expected", "?"),
+        ("time_ns", "i8"),
+    ]
+)
+"""One record a packet. ``direction`` is 0 for original, 1 for reply. ``time_ns`` is when the packet was written."""
+
+IN_DEVICE, OUT_DEVICE = "eth0", "eth1"
+SHARED_SETTINGS = ("nf_conntrack_max", "nf_conntrack_expect_max", "nf_conntrack_buckets")
+PROGRAMS = ("ip", "tc", "iptables-legacy-restore", "ip6tables-legacy-restore", "iptables-legacy-save")
+
+
+def missing() -> str | None:
+    """Why the kernel cannot be asked here, in one line; None if it can."""
+    if os.geteuid() != 0:
+        return "the kernel is asked by root only"
+    if not Path("/dev/net/tun").exists():
+        return "the kernel is asked through /dev/net/tun, which is missing"
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"the kernel is asked with {', '.join(absent)}, not installed" if absent else None
+
+
+def setting_path(name: str) -> str:
+    """The place of a setting under /proc/sys/net; conntrack's settings may drop their directory."""
+    return name if "/" in name else f"netfilter/{name}"
+
+
+def pack(packets: Sequence[bytes]) -> tuple[bytes, npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
+    """One buffer, offsets and lengths, the form in which batches of packets travel."""
+    lengths = np.fromiter(map(len, packets), np.uint32, len(packets))
+    offsets = np.zeros(len(packets), np.uint64)
+    np.cumsum(lengths[:-1], out=offsets[1:])
+    return b"".join(packets), offsets, lengths
+
+
+class Oracle:
+    """A gateway in a namespace of its own that answers what its kernel thinks of packets.
+
+    Parameters
+    ----------
+    sysctls:
+        settings by name (``nf_conntrack_tcp_loose``) or by path under /proc/sys/net (``ipv4/ip_default_ttl``).
+    rules4, rules6:
+        iptables-save text loaded before the rules that answer. A packet they drop has no answer.
+    helpers:
+        ``(name, protocol, port)`` of connection tracking helpers to attach.
+    """
+
+    def __init__(
+        self,
+        sysctls: dict[str, int | str] | None = None,
+        rules4: str | None = None,
+        rules6: str | None = None,
+        helpers: Sequence[tuple[str, str, int]] = (),
+    ) -> None:
+        self._sysctls = dict(sysctls or {})
+        self._rules = (rules4, rules6, list(helpers))
+        self._put_back: dict[str, str] = {}
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def kernel(self) -> str:
+        """The release of the kernel that answers."""
+        return os.uname().release
+
+    def __enter__(self) -> Self:
+        program = Path(__file__).with_name("namespace.py")
+        self._child = subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self._call("", IN_DEVICE, OUT_DEVICE)
+            self._call("load", *self._rules)
+            for name, value in self._sysctls.items():
+                self.set(name, value)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, and with it the namespace; put shared settings back."""
+        for path, value in self._put_back.items():
+            (Path("/proc/sys/net") / path).write_text(value)
+        self._put_back.clear()
+        if self._child is not None and self._child.stdin and self._child.stdout:
+            self._child.stdin.close()
+            self._child.stdout.close()
+            self._child.wait(timeout=30)
+        self._child = None
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        if self._child is None or self._child.stdin is None or self._child.stdout is None:
+            raise RuntimeError("the oracle is not open")
+        pickle.dump((method, arguments), self._child.stdin, pickle.HIGHEST_PROTOCOL)
+        self._child.stdin.flush()
+        good, value = pickle.load(self._child.stdout)
+        if not good:
+            raise RuntimeError(value)
+        return value
+
+    def ask(
+        self,
+        packets: Sequence[bytes] | bytes,
+        offsets: npt.NDArray[np.uint64] | None = None,
+        lengths: npt.NDArray[np.uint32] | None = None,
+    ) -> npt.NDArray[np.void]:
+        """Send packets in order; returns one ``ANSWER`` record a packet.
+
+        Either a sequence of packets, or one buffer with the offset and length of each.
+        """
+        if offsets is None or lengths is None:
+            packets, offsets, lengths = pack(packets)  # type: ignore[arg-type]
+        starts, sizes = offsets.astype(np.uint64).tobytes(), lengths.astype(np.uint32).tobytes()
+        codes, times = self._call("ask", bytes(packets), starts, sizes)  # type: ignore[arg-type]
+        code = np.frombuffer(codes, np.uint8)
+        answers = np.zeros(len(code), ANSWER)
+        answers["answered"] = code & ANSWER_BIT != 0
+        answers["state"] = code & 7
+        answers["direction"] = code & REPLY_BIT != 0
+        answers["assured"] = code & ASSURED_BIT != 0
+        answers["seen_reply"] = code & SEEN_REPLY_BIT != 0
+        answers["expected"] = code & EXPECTED_BIT != 0
+        answers["time_ns"] = np.frombuffer(times, np.int64)
+        return answers
+
+    def say(self, packet: bytes) -> str:
+        """One packet's answer in words: ``ESTABLISHED REPLY SEEN_REPLY ASSURED``, or ``-``."""
+        return words(self.ask([packet])[0])
+
+    def table(self) -> list[str]:
+        """The lines of /proc/net/nf_conntrack."""
+        return list(self._call("table"))
+
+    def expectations(self) -> list[str]:
+        """The lines of /proc/net/nf_conntrack_expect."""
+        return list(self._call("expectations"))
+
+    def statistics(self) -> str:
+        """The text of /proc/net/stat/nf_conntrack: one line a processor."""
+        return str(self._call("statistics"))
+
+    def counters(self, family: int) -> str:
+        """``iptables-save -c`` text, the answering rules included."""
+        return str(self._call("counters", family))
+
+    def replies(self) -> list[bytes]:
+        """Packets the kernel itself sent back through the first device after the last packet asked."""
+        return list(self._call("replies"))
+
+    def command(self, *words: str) -> str:
+        """Run a program inside the namespace; returns what it printed."""
+        return str(self._call("command", *words))
+
+    def get(self, name: str) -> str:
+        """The value of a setting."""
+        return str(self._call("get", setting_path(name)))
+
+    def set(self, name: str, value: int | str) -> None:
+        """Change a setting; those all namespaces share are put back on exit."""
+        path = setting_path(name)
+        if name not in SHARED_SETTINGS:
+            self._call("set", path, value)
+            return
+        shared = Path("/proc/sys/net") / path
+        self._put_back.setdefault(path, shared.read_text())
+        shared.write_text(f"{value}\n")
+
+    def flush(self) -> None:
+        """Forget every connection and expectation."""
+        self._call("flush")
+
+
+def words(answer: np.void) -> str:
+    """An ``ANSWER`` record in words."""
+    if not answer["answered"]:
+        return "-"
+    parts = [STATES[answer["state"]]]
+    parts += ["REPLY"] * int(answer["direction"])
+    parts += [name.upper() for name in ("seen_reply", "assured", "expected") if answer[name]]
+    return " ".join(parts)
