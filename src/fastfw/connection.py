@@ -1,0 +1,165 @@
+"""A connection as /proc/net/nf_conntrack tells of it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from fastfw.core.terms import Status
+
+IP_PROTOCOL_NAMES = {
+    1: "icmp",
+    6: "tcp",
+    17: "udp",
+    33: "dccp",
+    47: "gre",
+    58: "icmpv6",
+    132: "sctp",
+    136: "udplite",
+}
+
+TCP_STATES = (
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+)
+
+SCTP_STATES = (
+    "NONE",
+    "CLOSED",
+    "COOKIE_WAIT",
+    "COOKIE_ECHOED",
+    "ESTABLISHED",
+    "SHUTDOWN_SENT",
+    "SHUTDOWN_RECD",
+    "SHUTDOWN_ACK_SENT",
+    "HEARTBEAT_SENT",
+)
+
+# ICMP requests and what answers them, by family.
+ICMP_REPLIES = {4: {8: 0, 13: 14, 15: 16, 17: 18}, 6: {128: 129, 139: 140}}
+
+ICMP, TCP, UDP, GRE, ICMPV6, SCTP = 1, 6, 17, 47, 58, 132
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One tracked connection, as it was when it was read.
+
+    Addresses are packed, 4 or 16 bytes in network order, from the original direction's point of view; ports are
+    numbers. For ICMP `source_port` is the identifier and `destination_port` is type << 8 | code of the request.
+    """
+
+    family: int
+    protocol: int
+    source: bytes
+    destination: bytes
+    source_port: int
+    destination_port: int
+    state: str
+    status: int
+    timeout: int
+    mark: int
+    zone: int
+    helper: str
+    index: int
+    accounting: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+    @property
+    def assured(self) -> bool:
+        """Whether it survives when the table is full."""
+        return bool(self.status & Status.STATUS_ASSURED)
+
+    @property
+    def seen_reply(self) -> bool:
+        """Whether the other side has answered."""
+        return bool(self.status & Status.STATUS_SEEN_REPLY)
+
+    @property
+    def expected(self) -> bool:
+        """Whether a helper announced it."""
+        return bool(self.status & Status.STATUS_EXPECTED)
+
+    def __str__(self) -> str:
+        """The line /proc/net/nf_conntrack prints for it, `use` as for an entry nobody else holds."""
+        parts = [f"{'ipv4' if self.family == 4 else 'ipv6':<8} {2 if self.family == 4 else 10} "]
+        parts.append(f"{IP_PROTOCOL_NAMES.get(self.protocol, 'unknown'):<8} {self.protocol} {self.timeout} ")
+        if self.protocol in (TCP, SCTP):
+            parts.append(f"{self.state} ")
+        parts.append(self._tuple(reply=False))
+        if self.accounting:
+            parts.append("packets={} bytes={} ".format(*self.accounting[0]))
+        if not self.seen_reply:
+            parts.append("[UNREPLIED] ")
+        parts.append(self._tuple(reply=True))
+        if self.accounting:
+            parts.append("packets={} bytes={} ".format(*self.accounting[1]))
+        if self.assured:
+            parts.append("[ASSURED] ")
+        parts.append(f"mark={self.mark} zone={self.zone} use=2")
+        return "".join(parts)
+
+    def _tuple(self, reply: bool) -> str:
+        first, second = self.source, self.destination
+        first_port, second_port = self.source_port, self.destination_port
+        if reply:
+            first, second = second, first
+        text = f"src={self._address(first)} dst={self._address(second)} "
+        if self.protocol in (TCP, UDP, SCTP):
+            if reply:
+                first_port, second_port = second_port, first_port
+            return f"{text}sport={first_port} dport={second_port} "
+        if self.protocol in (ICMP, ICMPV6):
+            kind, code = second_port >> 8, second_port & 0xFF
+            if reply:
+                kind = ICMP_REPLIES[self.family][kind]
+            return f"{text}type={kind} code={code} id={first_port} "
+        if self.protocol == GRE:
+            if reply:
+                first_port, second_port = second_port, first_port
+            return f"{text}srckey=0x{first_port:x} dstkey=0x{second_port:x} "
+        return text
+
+    def _address(self, packed: bytes) -> str:
+        return socket.inet_ntoa(packed) if self.family == 4 else IPv6Address(packed).exploded
+
+
+def from_entry(row: tuple, index: int, now: int, helper_names: list[str]) -> Connection:  # type: ignore[type-arg]
+    """A Connection from one record of `Core._entries()` (dtype ENTRY, as a tuple) at time `now` (ns)."""
+    lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, _private, _master, state, helper = row
+    size = 4 if family == 4 else 16
+    ends = [(lo[:size], lo_port), (hi[:size], hi_port)]
+    if status & Status.STATUS_ORIGIN_HI:
+        ends.reverse()
+    (source, source_port), (destination, destination_port) = ends
+    if protocol == TCP:
+        name = TCP_STATES[state]
+    elif protocol == SCTP:
+        name = SCTP_STATES[state]
+    else:
+        name = ""
+    return Connection(
+        family=family,
+        protocol=protocol,
+        source=source,
+        destination=destination,
+        source_port=source_port,
+        destination_port=destination_port,
+        state=name,
+        status=status & ~(Status.STATUS_ORIGIN_HI | Status.STATUS_MASTER),
+        timeout=max(0, (expires - now) // 1_000_000_000),
+        mark=mark,
+        zone=zone,
+        helper=helper_names[helper],
+        index=index,
+    )
+
+

@@ -1,0 +1,51 @@
+"""Connection tracking: which connection a packet belongs to, and what it does to it.
+
+For every packet, in this order: `conntrack_in` before the rules, `conntrack_confirm` if they accepted it. A
+connection that begins lives in `fresh` until it is confirmed: what is dropped leaves no entry.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from fastfw.core.expect cimport Expects
+from fastfw.core.flows cimport Entry, Flows
+from fastfw.core.settings cimport Settings
+from fastfw.core.wire cimport NEW_FLOW, NO_FLOW, Packet
+
+
+# conntrack -S's counters, and what else is counted by name.
+cdef enum:
+    COUNT_FOUND = 0          # packets that belonged to a connection
+    COUNT_INVALID
+    COUNT_INSERT
+    COUNT_INSERT_FAILED
+    COUNT_DROP
+    COUNT_EARLY_DROP
+    COUNT_ERROR              # ICMP errors that could not be placed
+    COUNT_EXPIRED
+    COUNT_DELETED
+    COUNT_UNTRACKED
+    COUNTERS
+
+
+ctypedef struct Tracker:
+    Flows flows
+    Settings settings
+    Expects expects
+    Entry fresh              # the connection of the packet in hand that is not (or no longer) in the table
+    int64_t now              # ns; never goes back
+    uint64_t counters[16]
+    uint64_t reasons[256]    # packets by Reason
+
+
+cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil
+cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil
+cdef void conntrack_delete(Tracker *t, uint32_t index) noexcept nogil
+cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil
+
+
+cdef inline Entry *conntrack_entry(Tracker *t, const Packet *p) noexcept nogil:
+    """The packet's connection, or NULL."""
+    if p.entry == NEW_FLOW:
+        return &t.fresh
+    if p.entry == NO_FLOW:
+        return NULL
+    return t.flows.entries + p.entry

@@ -1,0 +1,246 @@
+"""Connection tracking; conntrack.pxd says what is called when."""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fastfw.core.bytes cimport likely, unlikely
+from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
+from fastfw.core.flows cimport (
+    Bucket, Entry, Flows, flows_delete, flows_expired, flows_find, flows_home, flows_insert, key_equal,
+)
+from fastfw.core.generic cimport generic_new, generic_step
+from fastfw.core.icmp cimport icmp_new, icmp_step
+from fastfw.core.protocol cimport STEP_ACCEPT, STEP_CLOSE, STEP_INVALID, STEP_REOPEN, Step
+from fastfw.core.settings cimport SET_MAX
+from fastfw.core.tcp cimport tcp_is_closing, tcp_new, tcp_step
+from fastfw.core.terms cimport (
+    ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
+    STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPER,
+    STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, TABLE_FULL, VERDICT_DROP,
+)
+from fastfw.core.udp cimport udp_new, udp_step
+from fastfw.core.wire cimport (
+    KIND_BROKEN, KIND_ERROR, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP,
+    PROTO_UDP, Key, Packet,
+)
+
+cdef enum:
+    EVICTION_BUCKETS = 8     # looked at for a connection to evict from a full table
+
+
+cdef bint protocol_new(Tracker *t, Entry *e, Packet *p) noexcept nogil:
+    if p.proto == PROTO_TCP:
+        return tcp_new(e, p, &t.settings)
+    if p.proto == PROTO_UDP:
+        return udp_new(e, p, &t.settings)
+    if p.proto == PROTO_ICMP or p.proto == PROTO_ICMPV6:
+        return icmp_new(e, p, &t.settings)
+    return generic_new(e, p, &t.settings)
+
+
+cdef inline Step protocol_step(Tracker *t, Entry *e, Packet *p) noexcept nogil:
+    if likely(p.proto == PROTO_TCP):
+        return tcp_step(e, p, &t.settings)
+    if p.proto == PROTO_UDP:
+        return udp_step(e, p, &t.settings)
+    if p.proto == PROTO_ICMP or p.proto == PROTO_ICMPV6:
+        return icmp_step(e, p, &t.settings)
+    return generic_step(e, p, &t.settings)
+
+
+cdef void conntrack_delete(Tracker *t, uint32_t index) noexcept nogil:
+    """Take a connection and what it announced out of the table."""
+    if t.flows.entries[index].status & STATUS_MASTER:
+        expects_forget(&t.expects, index)
+    flows_delete(&t.flows, index)
+    t.counters[COUNT_DELETED] += 1
+
+
+cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil:
+    """Look at the next `budget` entries and delete those whose time is up; how many were."""
+    cdef uint32_t index, gone = 0
+    while budget:
+        index = flows_expired(&t.flows, t.now, &budget)
+        if index != NO_FLOW:
+            conntrack_delete(t, index)
+            gone += 1
+    t.counters[COUNT_EXPIRED] += gone
+    return gone
+
+
+cdef bint make_room(Tracker *t, uint32_t hash) noexcept nogil:
+    """At the ceiling: evict a connection that is expired or not ASSURED from the eight buckets behind `hash`'s."""
+    cdef Bucket *bucket = flows_home(&t.flows, hash)
+    cdef Bucket *end = t.flows.buckets + t.flows.bucket_count
+    cdef uint32_t index
+    cdef int i, slot
+    cdef Entry *e
+    for i in range(EVICTION_BUCKETS):
+        for slot in range(12):
+            if not bucket.tag[slot]:
+                continue
+            index = bucket.slot[slot]
+            e = t.flows.entries + index
+            if e.expires <= t.now:
+                conntrack_delete(t, index)
+                t.counters[COUNT_EXPIRED] += 1
+                return True
+            if not e.status & STATUS_ASSURED:
+                conntrack_delete(t, index)
+                t.counters[COUNT_EARLY_DROP] += 1
+                return True
+        bucket += 1
+        if bucket == end:
+            bucket = t.flows.buckets
+    return False
+
+
+cdef uint32_t find_live(Tracker *t, Packet *p) noexcept nogil:
+    """The packet's connection; one whose time is up is deleted and not found."""
+    cdef uint32_t index = p.candidate
+    if index == NO_FLOW or unlikely(not key_equal(&t.flows.entries[index].key, &p.key)):
+        index = flows_find(&t.flows, &p.key, p.hash)
+        if index == NO_FLOW:
+            return NO_FLOW
+    if unlikely(t.flows.entries[index].expires <= t.now):
+        conntrack_delete(t, index)
+        t.counters[COUNT_EXPIRED] += 1
+        return NO_FLOW
+    return index
+
+
+cdef inline void invalid(Tracker *t, Packet *p) noexcept nogil:
+    p.entry = NO_FLOW
+    p.state = STATE_INVALID
+    t.counters[COUNT_INVALID] += 1
+
+
+cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
+    """Set up `fresh` for a packet that belongs to no connection; False where the full table forbids it."""
+    cdef Entry *e = &t.fresh
+    cdef Expect *expected
+    cdef Entry *master
+    cdef int64_t most = t.settings.of[SET_MAX]
+    if most and t.flows.count >= most and not make_room(t, p.hash):
+        p.verdict = VERDICT_DROP
+        p.reason = TABLE_FULL
+        p.entry = NO_FLOW
+        p.state = STATE_NONE
+        t.counters[COUNT_DROP] += 1
+        return False
+    memset(e, 0, sizeof(Entry))
+    e.key = p.key
+    e.master = NO_FLOW
+    if p.flip:
+        e.status = STATUS_ORIGIN_HI
+    if unlikely(t.expects.count != 0):
+        expected = expects_find(&t.expects, p)
+        if expected != NULL:
+            master = t.flows.entries + expected.master
+            e.status |= STATUS_EXPECTED
+            e.master = expected.master
+            e.mark = master.mark
+            e.helper = expected.child_helper
+            if e.helper:
+                e.status |= STATUS_HELPER
+            t.expects.met += 1
+            if not expected.flags & EXPECT_PERMANENT:
+                expects_remove(&t.expects, expected)
+    return True
+
+
+cdef void conntrack_error(Tracker *t, Packet *p) noexcept nogil:
+    """An ICMP error belongs to the connection of the packet it quotes, and travels against it."""
+    cdef uint32_t index = find_live(t, p)
+    cdef Entry *e
+    if index == NO_FLOW:
+        p.reason = ICMP_ERROR_UNKNOWN
+        t.counters[COUNT_ERROR] += 1
+        invalid(t, p)
+        return
+    e = t.flows.entries + index
+    p.entry = index
+    p.state = STATE_RELATED
+    p.direction = p.flip ^ 1 ^ (e.status & STATUS_ORIGIN_HI != 0)
+    p.status = e.status
+
+
+cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
+    """Find or begin the packet's connection and move it; sets state, direction, status, entry, and reason. A packet that the
+    table has no room for gets its verdict here."""
+    cdef uint32_t index
+    cdef Entry *e
+    cdef Step step
+    p.entry = NO_FLOW
+    p.direction = ORIGINAL
+    p.status = 0
+    if unlikely(p.kind != KIND_TRACK):
+        if p.kind == KIND_UNTRACKED:
+            p.state = STATE_UNTRACKED
+            t.counters[COUNT_UNTRACKED] += 1
+            return
+        if p.kind == KIND_ERROR:
+            conntrack_error(t, p)
+            return
+        if p.kind == KIND_BROKEN and find_live(t, p) == NO_FLOW and not begin(t, p):
+            return
+        invalid(t, p)
+        return
+    while True:
+        index = find_live(t, p)
+        if unlikely(index == NO_FLOW):
+            if not begin(t, p):
+                return
+            e = &t.fresh
+            p.entry = NEW_FLOW
+            p.direction = ORIGINAL
+            p.state = STATE_RELATED if e.status & STATUS_EXPECTED else STATE_NEW
+            if not protocol_new(t, e, p):
+                invalid(t, p)
+                return
+        else:
+            e = t.flows.entries + index
+            p.entry = index
+            p.direction = p.flip ^ (e.status & STATUS_ORIGIN_HI != 0)
+            if p.direction == REPLY or e.status & STATUS_SEEN_REPLY:
+                p.state = STATE_ESTABLISHED
+            else:
+                p.state = STATE_RELATED if e.status & STATUS_EXPECTED else STATE_NEW
+        step = protocol_step(t, e, p)
+        if likely(step == STEP_ACCEPT):
+            break
+        if step == STEP_INVALID:
+            p.direction = ORIGINAL
+            invalid(t, p)
+            return
+        if step == STEP_REOPEN:
+            conntrack_delete(t, index)
+            p.candidate = NO_FLOW
+            continue
+        # STEP_CLOSE: the entry goes, the packet keeps what it was
+        t.fresh = e[0]
+        t.fresh.status |= STATUS_DYING
+        if p.entry != NEW_FLOW:
+            conntrack_delete(t, p.entry)
+        p.entry = NEW_FLOW
+        e = &t.fresh
+        break
+    t.counters[COUNT_FOUND] += 1
+    if p.direction == REPLY:
+        e.status |= STATUS_SEEN_REPLY
+    p.status = e.status
+
+
+cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
+    """Enter an accepted packet's new connection into the table; False where it could not be."""
+    cdef Entry *e = &t.fresh
+    if p.entry != NEW_FLOW or e.status & STATUS_DYING:
+        return True
+    e.expires += p.now
+    e.status |= STATUS_CONFIRMED
+    p.entry = flows_insert(&t.flows, e, p.hash)
+    if p.entry == NO_FLOW:
+        p.reason = INSERT_FAILED
+        t.counters[COUNT_INSERT_FAILED] += 1
+        return False
+    t.counters[COUNT_INSERT] += 1
+    return True

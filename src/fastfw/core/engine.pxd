@@ -1,0 +1,54 @@
+"""The engine's C face: what drivers written in Cython call."""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastfw.core.conntrack cimport Tracker
+from fastfw.core.rules cimport Program, Rules
+from fastfw.core.wire cimport Packet
+
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_mutexattr_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *, const pthread_mutexattr_t *)
+    int pthread_mutex_destroy(pthread_mutex_t *)
+    int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_unlock(pthread_mutex_t *)
+    int pthread_mutexattr_init(pthread_mutexattr_t *)
+    int pthread_mutexattr_settype(pthread_mutexattr_t *, int)
+    int PTHREAD_MUTEX_RECURSIVE
+
+
+cdef enum:
+    BATCH = 64               # packets that go through the stages together
+
+
+# One packet's decision in a result array; the layout is DECISION's.
+ctypedef struct Outcome:     # 16 bytes
+    uint8_t verdict
+    uint8_t state
+    uint8_t direction
+    uint8_t assured
+    uint8_t seen_reply
+    uint8_t expected
+    uint16_t reason
+    int32_t rule
+    uint32_t mark
+
+
+cdef class Core:
+    cdef Tracker tracker
+    cdef pthread_mutex_t lock        # recursive; taken without the GIL, held per batch
+    cdef Rules rules4
+    cdef Rules rules6
+    cdef Program *program4           # NULL: everything is accepted
+    cdef Program *program6
+    cdef dict interfaces             # name -> number
+    cdef list helpers                # of attached helpers, by number; 0 is none
+    cdef uint8_t helper_of_port[2][65536]    # TCP, UDP: helper attached to connections to that port
+
+    # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is held.
+    cdef void run(self, Packet *batch, uint32_t n) noexcept nogil
+    cdef void call_helper(self, Packet *p) noexcept with gil
+    cdef uint16_t interface(self, str name) except? 0

@@ -1,0 +1,319 @@
+"""Packets in, decisions out. `Core` holds the tracker and the rules; fastfw.engine makes it pleasant."""
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fastfw.core.bytes cimport likely, prefetch_read, unlikely
+from fastfw.core.conntrack cimport (
+    COUNTERS, Tracker, conntrack_confirm, conntrack_delete, conntrack_entry, conntrack_in, conntrack_sweep,
+)
+from fastfw.core.expect cimport expects_free
+from fastfw.core.flows cimport (
+    Entry, flows_clear, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_insert, flows_reserve,
+)
+from fastfw.core.rules cimport Rules, rules_before, rules_judge
+from fastfw.core.settings import TABLE as SETTINGS
+from fastfw.core.settings cimport SET_MAX
+from fastfw.core.terms cimport (
+    FRAGMENT, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
+    STATUS_HELPER, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
+)
+from fastfw.core.wire cimport (
+    KIND_BROKEN, KIND_ERROR, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet,
+    wire_parse,
+)
+
+DECISION = np.dtype({
+    "names": ["verdict", "state", "direction", "assured", "seen_reply", "expected", "rule", "reason", "mark"],
+    "formats": ["u1", "u1", "u1", "u1", "u1", "u1", "<i4", "<u2", "<u4"],
+    "offsets": [0, 1, 2, 3, 4, 5, 8, 6, 12],
+    "itemsize": 16,
+})
+
+# A copy of the table's slab, one record a connection; see flows.pxd for the fields' meaning.
+ENTRY = np.dtype({
+    "names": ["lo", "hi", "lo_port", "hi_port", "zone", "proto", "family", "expires", "status", "mark", "private",
+              "master", "state", "helper"],
+    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "<i8", "<u4", "<u4", "V56", "<u4", "u1", "u1"],
+    "offsets": [0, 16, 32, 34, 36, 38, 39, 40, 48, 52, 64, 120, 124, 125],
+    "itemsize": 128,
+})
+
+if sizeof(Outcome) != DECISION.itemsize or sizeof(Entry) != ENTRY.itemsize:
+    raise ImportError("fastfw.core.engine: a result record does not match its layout")
+
+cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_OUTPUT}
+
+# Without a limit of its own (nf_conntrack_max 0) the table grows in steps of this size.
+cdef uint32_t UNLIMITED_STEP = 1 << 20
+
+
+cdef inline void write(const Packet *p, Outcome *out) noexcept nogil:
+    out.verdict = p.verdict
+    out.state = p.state
+    out.direction = p.direction
+    out.assured = p.status & STATUS_ASSURED != 0
+    out.seen_reply = p.status & STATUS_SEEN_REPLY != 0
+    out.expected = p.status & STATUS_EXPECTED != 0
+    out.reason = p.reason
+    out.rule = p.rule
+    out.mark = p.mark
+
+
+cdef inline uint8_t time_to_live(const Packet *p) noexcept nogil:
+    return p.data[8] if p.family == 4 else p.data[7]
+
+
+cdef inline void judge(Core self, Packet *p) noexcept nogil:
+    """One packet through tracking, rules, helper and confirmation."""
+    cdef Tracker *t = &self.tracker
+    cdef Program *program
+    p.rule = -1
+    p.status = 0
+    p.state = STATE_NONE
+    p.direction = 0
+    p.entry = NO_FLOW
+    p.verdict = VERDICT_ACCEPT
+    if p.now < t.now:
+        p.now = t.now
+    t.now = p.now
+    if unlikely(p.kind > KIND_BROKEN):
+        if p.kind == KIND_NOT_IP:
+            p.verdict = VERDICT_NONE
+            t.reasons[p.reason] += 1
+            return
+        if p.kind == KIND_REFUSED:
+            p.verdict = VERDICT_DROP
+            t.reasons[p.reason] += 1
+            return
+        if p.kind == KIND_FRAGMENT:
+            p.verdict = VERDICT_HOLD
+            t.reasons[p.reason] += 1
+            return
+    program = self.program4 if p.family == 4 else self.program6
+    if program != NULL:
+        rules_before(program, t, p)
+        if p.verdict != VERDICT_ACCEPT:
+            return
+    conntrack_in(t, p)
+    if p.verdict == VERDICT_ACCEPT:
+        if unlikely(p.hook == HOOK_FORWARD and time_to_live(p) <= 1):
+            p.verdict = VERDICT_DROP
+            p.reason = TTL_EXPIRED
+        elif program != NULL:
+            rules_judge(program, t, p)
+    if p.verdict == VERDICT_ACCEPT:
+        if unlikely(p.entry < NEW_FLOW and p.status & STATUS_HELPER):
+            self.call_helper(p)
+        if p.verdict == VERDICT_ACCEPT and p.entry == NEW_FLOW and not conntrack_confirm(t, p):
+            p.verdict = VERDICT_DROP
+    if unlikely(p.reason != REASON_NONE):
+        t.reasons[p.reason] += 1
+
+
+cdef class Core:
+    def __cinit__(self, *args, **kwargs):
+        cdef pthread_mutexattr_t kind
+        pthread_mutexattr_init(&kind)
+        pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE)
+        pthread_mutex_init(&self.lock, &kind)
+        memset(&self.tracker, 0, sizeof(Tracker))
+        self.interfaces = {"": 0}
+        self.helpers = [None]
+
+    def __init__(self, dict settings, bytes seed):
+        """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash."""
+        if len(seed) != 88:
+            raise ValueError("seed: 88 bytes expected")
+        for name, value in settings.items():
+            self._set(name, value)
+        cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_STEP
+        if flows_init(&self.tracker.flows, room, seed) < 0:
+            raise MemoryError(f"no memory for a table of {room} connections")
+
+    def __dealloc__(self):
+        flows_free(&self.tracker.flows)
+        expects_free(&self.tracker.expects)
+        pthread_mutex_destroy(&self.lock)
+
+    # -- configuration --------------------------------------------------------------------------------------------
+
+    def _set(self, str name, int64_t value):
+        """Set one setting, checked by the caller; a higher nf_conntrack_max makes room at once."""
+        slot, _default, _highest, unit = SETTINGS[name]
+        cdef int place = slot
+        cdef int64_t scaled = value * <int64_t> (unit or 1)
+        cdef int grown = 0
+        cdef uint32_t room = <uint32_t> value
+        cdef bint is_max = place == SET_MAX
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            if is_max and self.tracker.flows.buckets != NULL:
+                grown = flows_reserve(&self.tracker.flows, room)
+            if grown == 0:
+                self.tracker.settings.of[place] = scaled
+            pthread_mutex_unlock(&self.lock)
+        if grown < 0:
+            raise MemoryError(f"no memory for a table of {value} connections")
+
+    def _get(self, str name):
+        slot, _default, _highest, unit = SETTINGS[name]
+        return self.tracker.settings.of[<int> slot] // (unit or 1)
+
+    def _replace(self, int family, Rules rules):
+        """Put a compiled ruleset, or None, in the place of the one in force, between two batches."""
+        cdef Program *program = NULL
+        if rules is not None:
+            for name, number in self.interfaces.items():
+                rules.bind_interface(number, name)
+            program = &rules.program
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            if family == 4:
+                self.program4 = program
+            else:
+                self.program6 = program
+            pthread_mutex_unlock(&self.lock)
+        if family == 4:
+            self.rules4 = rules
+        else:
+            self.rules6 = rules
+
+    cdef uint16_t interface(self, str name) except? 0:
+        number = self.interfaces.get(name)
+        if number is not None:
+            return number
+        if len(self.interfaces) > 65535:
+            raise ValueError("more than 65535 interface names")
+        number = len(self.interfaces)
+        for rules in (self.rules4, self.rules6):
+            if rules is not None:
+                rules.bind_interface(number, name)
+        self.interfaces[name] = number
+        return number
+
+    # -- packets --------------------------------------------------------------------------------------------------
+
+    cdef void run(self, Packet *batch, uint32_t n) noexcept nogil:
+        cdef Tracker *t = &self.tracker
+        cdef uint32_t i
+        cdef Packet *p
+        for i in range(n):
+            p = batch + i
+            wire_parse(p)
+            if likely(p.kind <= KIND_BROKEN):
+                p.hash = flows_hash(&t.flows, &p.key)
+                prefetch_read(flows_home(&t.flows, p.hash))
+        for i in range(n):
+            p = batch + i
+            p.candidate = flows_guess(&t.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
+        for i in range(n):
+            judge(self, batch + i)
+        conntrack_sweep(t, (n >> 3) + 1)
+
+    cdef void call_helper(self, Packet *p) noexcept with gil:
+        pass
+
+    def _process(self, const uint8_t[::1] data, const uint64_t[::1] offset, const uint32_t[::1] length,
+                 const int64_t[::1] time_ns, const uint32_t[::1] wire_length, const uint8_t[::1] hooks, int hook,
+                 str iif, str oif, uint8_t[::1] out):
+        """Judge packets that lie in one buffer; `wire_length` and `hooks` may be None. Lengths are checked here."""
+        cdef size_t total = length.shape[0], size = data.shape[0], done = 0, i
+        cdef uint32_t n, k
+        cdef Packet batch[BATCH]
+        cdef Packet *p
+        cdef uint16_t into = self.interface(iif), onto = self.interface(oif)
+        cdef Outcome *result = <Outcome *> (&out[0] if total else NULL)
+        cdef const uint8_t *base = &data[0] if size else NULL
+        cdef bint has_wire = wire_length is not None, has_hooks = hooks is not None
+        cdef size_t bad = total
+        if not (<size_t> offset.shape[0] == <size_t> time_ns.shape[0] == total
+                and <size_t> out.shape[0] == total * sizeof(Outcome)
+                and (not has_wire or <size_t> wire_length.shape[0] == total)
+                and (not has_hooks or <size_t> hooks.shape[0] == total)):
+            raise ValueError("offset, length, time_ns, wire_length and hook must have one item a packet")
+        with nogil:
+            for i in range(total):
+                if offset[i] > size or length[i] > size - offset[i]:
+                    bad = i
+                    break
+        if bad < total:
+            raise ValueError(f"packet {bad} lies outside the data: offset {offset[bad]}, length {length[bad]}, "
+                             f"data {size}")
+        with nogil:
+            while done < total:
+                n = <uint32_t> (total - done) if total - done < BATCH else BATCH
+                for k in range(n):
+                    p = batch + k
+                    i = done + k
+                    p.data = base + offset[i]
+                    p.have = length[i]
+                    p.length = wire_length[i] if has_wire and wire_length[i] > length[i] else length[i]
+                    p.now = time_ns[i]
+                    p.hook = hooks[i] if has_hooks else <uint8_t> hook
+                    p.no_verify = p.hook == HOOK_OUTPUT
+                    p.iif = into
+                    p.oif = onto
+                    p.mark = 0
+                pthread_mutex_lock(&self.lock)
+                self.run(batch, n)
+                pthread_mutex_unlock(&self.lock)
+                for k in range(n):
+                    write(batch + k, result + done + k)
+                done += n
+
+    # -- the table ------------------------------------------------------------------------------------------------
+
+    @property
+    def conntrack_count(self):
+        """Connections in the table, those included whose time is up but which no packet has met since."""
+        return self.tracker.flows.count
+
+    @property
+    def now(self):
+        """The engine's clock, ns."""
+        return self.tracker.now
+
+    def _entries(self):
+        """A copy of every live entry (dtype ENTRY) in no particular order, and the slab index of each."""
+        cdef uint32_t room = self.tracker.flows.count
+        table = np.empty(room, ENTRY)
+        indices = np.empty(room, np.uint32)
+        cdef uint8_t[::1] raw = table.view(np.uint8) if room else np.empty(1, np.uint8)
+        cdef uint32_t[::1] numbers = indices if room else np.empty(1, np.uint32)
+        cdef Entry *target = <Entry *> &raw[0]
+        cdef Entry *e
+        cdef uint32_t index, found = 0
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            for index in range(1, self.tracker.flows.used):
+                e = self.tracker.flows.entries + index
+                if e.key.family and e.expires > self.tracker.now and found < room:
+                    target[found] = e[0]
+                    numbers[found] = index
+                    found += 1
+            pthread_mutex_unlock(&self.lock)
+        return table[:found], indices[:found]
+
+    def _flush(self):
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            flows_clear(&self.tracker.flows)
+            self.tracker.expects.count = 0
+            pthread_mutex_unlock(&self.lock)
+
+    def _sweep(self, int64_t now):
+        """Let time pass to `now` without a packet and delete everything whose time is up."""
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            if now > self.tracker.now:
+                self.tracker.now = now
+            conntrack_sweep(&self.tracker, self.tracker.flows.used)
+            pthread_mutex_unlock(&self.lock)
+
+    def _helper_names(self):
+        return ["" if helper is None else helper.name for helper in self.helpers]
+
+    def _counters(self):
+        return [self.tracker.counters[i] for i in range(COUNTERS)], [self.tracker.reasons[i] for i in range(256)]

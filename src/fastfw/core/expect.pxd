@@ -1,0 +1,45 @@
+"""Expectations: connections a helper has heard announced, waited for by destination."""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastfw.core.wire cimport Key, Packet
+
+
+cdef enum ExpectFlag:
+    EXPECT_PERMANENT = 1      # serves any number of connections
+    EXPECT_ANY_PORT = 2       # from any source port
+    EXPECT_ANY_SOURCE = 4     # from any source address
+
+
+# What is expected, from its first packet's point of view; addresses and ports as in a packet.
+ctypedef struct Expect:
+    uint64_t source[2]
+    uint64_t destination[2]
+    uint16_t source_port
+    uint16_t destination_port
+    uint16_t zone
+    uint8_t proto
+    uint8_t family            # 0: a free place
+    uint8_t flags             # ExpectFlag bits
+    uint8_t class_            # of the helper's policy
+    uint8_t helper            # whose expectation it is
+    uint8_t child_helper      # attached to the connection that meets it, 0: none
+    uint32_t master           # slab index
+    int64_t expires           # ns
+    uint64_t serial           # order of creation
+
+
+ctypedef struct Expects:
+    Expect *all               # malloc'ed, room of them
+    uint32_t room
+    uint32_t count
+    uint64_t next_serial
+    uint64_t created
+    uint64_t deleted
+    uint64_t met
+
+
+cdef void expects_free(Expects *x) noexcept nogil
+cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t most_at_once, int64_t now) noexcept nogil
+cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil
+cdef void expects_remove(Expects *x, Expect *one) noexcept nogil
+cdef void expects_forget(Expects *x, uint32_t master) noexcept nogil

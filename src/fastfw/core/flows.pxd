@@ -1,0 +1,169 @@
+"""The connection table: a slab of fixed entries and an open-addressing index over it. Knows no protocol and no clock
+but the one it is handed.
+
+Index. Buckets of one cache line: twelve tags compared at once, and the slab indices beside them. A key has a home
+bucket and one other; `spill` counts the entries whose home a bucket is but which had to live in their other one, so a
+miss reads a second line only where that can matter. Insertion may push one entry from its home to its other bucket;
+there are no tombstones, and no probe ever reads more than two buckets.
+
+Hash. Multilinear over the key's 32-bit words modulo 2^64 with random odd 64-bit multipliers, high half taken: a
+strongly universal family (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), so that without the
+seed no set of keys is worse than another.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastfw.core.bytes cimport likely, lowest_bit, prefetch, prefetch_read, tags_equal, unlikely
+from fastfw.core.wire cimport NO_FLOW, Key
+
+
+# One direction of a TCP connection as its receiver's peer sees it: sequence numbers, host byte order.
+ctypedef struct TcpSide:
+    uint32_t end         # highest sequence number sent, plus one
+    uint32_t max_end     # highest the other side's window allows
+    uint32_t max_win     # largest window this side announced, scaled
+    uint32_t max_ack     # highest acknowledgement this side sent
+
+
+ctypedef struct TcpFlow:            # 56 bytes
+    TcpSide side[2]                 # by Direction
+    uint32_t last_seq               # of the last packet, for retransmissions
+    uint32_t last_ack
+    uint32_t last_end
+    uint16_t last_win
+    uint8_t scale[2]                # window shift, by Direction
+    uint8_t flags[2]                # TcpFlag bits, by Direction
+    uint8_t pending_scale           # of a SYN let through unjudged
+    uint8_t pending_flags
+    uint8_t last_index              # TcpSegment of the last packet
+    uint8_t last_direction
+    uint8_t retrans                 # the last packet's retransmissions seen
+    uint8_t unused
+
+
+ctypedef struct UdpFlow:
+    int64_t stream_at               # ns; traffic both ways after it makes a stream
+
+
+ctypedef struct SctpFlow:
+    uint32_t tag[2]                 # verification tags, network byte order
+    uint8_t init[2]                 # an INIT or INIT ACK was seen, by Direction
+    uint8_t flags
+    uint8_t last_direction
+
+
+ctypedef struct GreFlow:
+    uint32_t keys[2]
+
+
+ctypedef union ProtoFlow:
+    TcpFlow tcp
+    UdpFlow udp
+    SctpFlow sctp
+    GreFlow gre
+
+
+# 128 bytes: the first line finds a connection and says whether it lives, the second holds what its protocol remembers.
+ctypedef struct Entry:
+    Key key                         # family 0: a free entry
+    int64_t expires                 # ns on the engine's clock; before confirmation: ns from confirmation
+    uint32_t status                 # Status bits
+    uint32_t mark                   # connmark
+    uint32_t path[2]                # remembered rule path by direction, 0: none
+    ProtoFlow proto
+    uint32_t master                 # slab index of the connection that expected this one, NO_FLOW: none
+    uint8_t state                   # the protocol's state
+    uint8_t helper                  # index of the attached helper, 0: none
+    uint16_t timeouts               # index of a timeout policy (CT --timeout), 0: the settings
+
+
+ctypedef struct Bucket:
+    uint8_t tag[12]                 # 0: free slot
+    uint16_t spill
+    uint16_t unused
+    uint32_t slot[12]               # slab indices
+
+
+ctypedef struct Flows:
+    Bucket *buckets                 # mapped, 64-byte aligned
+    Entry *entries                  # mapped; entry 0 is never used, so that index 0 can mean none
+    uint32_t bucket_count
+    uint32_t capacity               # entries there is room for
+    uint32_t used                   # entries ever handed out, entry 0 included
+    uint32_t free                   # head of the list of returned entries, linked by `master`; 0: empty
+    uint32_t count                  # entries in the table
+    uint32_t hand                   # where the expiry sweep stands
+    uint64_t secret[11]
+
+
+cdef int flows_init(Flows *f, uint32_t capacity, const uint8_t *seed) noexcept nogil
+cdef void flows_free(Flows *f) noexcept nogil
+cdef int flows_reserve(Flows *f, uint32_t capacity) noexcept nogil
+cdef uint32_t flows_insert(Flows *f, const Entry *made, uint32_t hash) noexcept nogil
+cdef void flows_delete(Flows *f, uint32_t index) noexcept nogil
+cdef void flows_clear(Flows *f) noexcept nogil
+cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept nogil
+
+
+cdef inline uint32_t flows_hash(const Flows *f, const Key *key) noexcept nogil:
+    cdef const uint64_t *k = &f.secret[0]
+    cdef const uint32_t *w = <const uint32_t *> key
+    cdef uint64_t h = k[10] + k[0] * w[0] + k[4] * w[4] + k[8] * w[8] + k[9] * w[9]
+    if unlikely(key.family == 6):
+        h += k[1] * w[1] + k[2] * w[2] + k[3] * w[3] + k[5] * w[5] + k[6] * w[6] + k[7] * w[7]
+    return <uint32_t> (h >> 32)
+
+
+cdef inline uint8_t flows_tag(uint32_t hash) noexcept nogil:
+    cdef uint8_t tag = <uint8_t> hash
+    return tag + (tag == 0)
+
+
+cdef inline Bucket *flows_home(const Flows *f, uint32_t hash) noexcept nogil:
+    return f.buckets + (<uint64_t> hash * f.bucket_count >> 32)
+
+
+cdef inline Bucket *flows_other(const Flows *f, uint32_t hash) noexcept nogil:
+    cdef uint64_t home = <uint64_t> hash * f.bucket_count >> 32
+    cdef uint64_t other = <uint64_t> (<uint32_t> (hash * 0x9e3779b1u) ^ 0x5bd1e995u) * f.bucket_count >> 32
+    if other == home:
+        other = 0 if home + 1 == f.bucket_count else home + 1
+    return f.buckets + other
+
+
+cdef inline bint key_equal(const Key *a, const Key *b) noexcept nogil:
+    cdef const uint64_t *x = <const uint64_t *> a
+    cdef const uint64_t *y = <const uint64_t *> b
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4])) == 0
+
+
+cdef inline uint32_t flows_guess(const Flows *f, uint32_t hash) noexcept nogil:
+    """The first slab index in the home bucket whose tag agrees, its lines on their way to the cache."""
+    cdef Bucket *bucket = flows_home(f, hash)
+    cdef uint32_t hits = tags_equal(bucket.tag, flows_tag(hash))
+    cdef uint32_t index
+    if not hits:
+        return NO_FLOW
+    index = bucket.slot[lowest_bit(hits)]
+    prefetch(f.entries + index)
+    prefetch(<const uint8_t *> (f.entries + index) + 64)
+    return index
+
+
+cdef inline uint32_t flows_in_bucket(const Flows *f, const Bucket *bucket, const Key *key, uint8_t tag) noexcept nogil:
+    cdef uint32_t hits = tags_equal(bucket.tag, tag)
+    cdef uint32_t index
+    while hits:
+        index = bucket.slot[lowest_bit(hits)]
+        if key_equal(&f.entries[index].key, key):
+            return index
+        hits &= hits - 1
+    return NO_FLOW
+
+
+cdef inline uint32_t flows_find(const Flows *f, const Key *key, uint32_t hash) noexcept nogil:
+    """The slab index of `key`, or NO_FLOW. Expired entries are found too: the caller knows the time."""
+    cdef Bucket *home = flows_home(f, hash)
+    cdef uint32_t index = flows_in_bucket(f, home, key, flows_tag(hash))
+    if index == NO_FLOW and unlikely(home.spill != 0):
+        index = flows_in_bucket(f, flows_other(f, hash), key, flows_tag(hash))
+    return index

@@ -1,0 +1,89 @@
+"""Bytes to Packet: one bounds-checked pass over the IP and transport headers.
+
+After `wire_parse` every offset in a Packet lies within `have` bytes of `data`, so nothing later checks bounds again
+for what the parse vouches for.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef enum:
+    PROTO_HOPOPTS = 0
+    PROTO_ICMP = 1
+    PROTO_TCP = 6
+    PROTO_UDP = 17
+    PROTO_ROUTING = 43
+    PROTO_FRAGMENT = 44
+    PROTO_GRE = 47
+    PROTO_ESP = 50
+    PROTO_AH = 51
+    PROTO_ICMPV6 = 58
+    PROTO_NONE = 59
+    PROTO_DSTOPTS = 60
+    PROTO_SCTP = 132
+
+
+# One key names a connection for both directions: its endpoints stand in a fixed order. TCP, UDP and SCTP order them by
+# address and port, protocols without ports by address, ICMP puts the requester first. Addresses and ports are as
+# they stand in the packet (network byte order); an IPv4 address fills the low half of the first word.
+# 40 bytes, no padding, unused bytes zero: compared and hashed as five words.
+ctypedef struct Key:
+    uint64_t lo[2]
+    uint64_t hi[2]
+    uint16_t lo_port     # ICMP: the identifier; GRE: the key; protocols without ports: 0
+    uint16_t hi_port     # ICMP: request type, code << 8
+    uint16_t zone
+    uint8_t proto
+    uint8_t family       # 4 or 6
+
+
+# What connection tracking is to do with a packet.
+cdef enum Kind:
+    KIND_TRACK = 0       # key names its connection
+    KIND_ERROR           # an ICMP error: key and flip name the quoted packet's connection
+    KIND_BROKEN          # key is sound, the transport header is not: INVALID, but it may cost an entry
+    KIND_INVALID         # no connection can be named
+    KIND_UNTRACKED       # neighbour discovery and multicast listener reports
+    KIND_FRAGMENT        # to be held for reassembly
+    KIND_REFUSED         # an IP stack drops it before netfilter
+    KIND_NOT_IP          # the capture's record holds no IP packet
+
+
+ctypedef struct Packet:
+    Key key
+    uint32_t hash        # of key; valid where kind is TRACK, ERROR or BROKEN
+    uint32_t candidate   # a slab index whose tag agreed, or NO_FLOW; to be verified
+    const uint8_t *data  # the first byte of the IP header; owned by the caller for the length of the batch
+    uint32_t have        # bytes readable at data, at most length
+    uint32_t length      # of the IP packet as its header says
+    uint16_t l4          # offset of the transport header
+    uint16_t reason      # a Reason
+    uint8_t family       # 4 or 6; 0 where no IP packet was found
+    uint8_t proto        # after the IPv6 extension headers
+    uint8_t kind         # a Kind
+    uint8_t flip         # 1: the source is the key's second endpoint
+    uint8_t hook         # a Hook
+    uint8_t state        # a State, once tracked
+    uint8_t direction    # a Direction, once tracked
+    uint8_t verdict      # a Verdict, once decided
+    uint16_t iif         # interned interface names, 0: none given
+    uint16_t oif
+    uint32_t mark        # the packet's mark (MARK target, -m mark)
+    uint32_t status      # the connection's status bits as the rules see them
+    int32_t rule         # index of the rule that decided, -1: none
+    uint32_t entry       # slab index of the connection, NEW_FLOW for one not yet confirmed, NO_FLOW for none
+    uint32_t detail[2]   # the numbers behind reason
+    uint16_t frag_off    # fragment offset in bytes, and for IPv4 bit 0: more fragments follow
+    uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
+    uint8_t flags
+    int64_t now          # the packet's clock, ns
+
+
+cdef enum:
+    NO_FLOW = 0xffffffff
+    NEW_FLOW = 0xfffffffe
+
+
+cdef void wire_parse(Packet *p) noexcept nogil
+
+# The transport payload's checksum with its pseudo header, as RFC 768, 793 and 8200 have it.
+cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil

@@ -1,0 +1,423 @@
+"""Bytes to Packet: IPv4 (RFC 791), IPv6 and its extension headers (RFC 8200, RFC 4302), and of TCP (RFC 9293),
+UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443) as much as naming a connection and refusing a broken header needs.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_bytes, sum_fold, likely, unlikely
+from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
+from fastfw.core.terms cimport (
+    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED, ICMP_TYPE,
+    IP_CHECKSUM, IP_HEADER_LENGTH, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY, TCP_CHECKSUM,
+    TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH, REASON_NONE,
+)
+
+if sizeof(Key) != 40:
+    raise ImportError("fastfw.core.wire: a Key must be 40 bytes without padding")
+
+
+cdef extern from *:
+    """
+    /* Which of the 64 combinations of URG ACK PSH RST SYN FIN a TCP segment may carry; PSH is free. Index: the flag
+     * byte without ECE, CWR and PSH. */
+    #define U 0x20
+    #define A 0x10
+    #define R 0x04
+    #define S 0x02
+    #define F 0x01
+    static const unsigned char tcp_flags_valid[64] = {
+        [S] = 1, [S | U] = 1, [S | A] = 1,
+        [R] = 1, [R | A] = 1,
+        [F | A] = 1, [F | A | U] = 1,
+        [A] = 1, [A | U] = 1,
+    };
+    #undef U
+    #undef A
+    #undef R
+    #undef S
+    #undef F
+    """
+    const unsigned char tcp_flags_valid[64]
+
+
+cdef inline void settle(Packet *p, Kind kind, uint16_t reason) noexcept nogil:
+    p.kind = <uint8_t> kind
+    p.reason = reason
+
+
+cdef inline void set_tail(Key *key, uint16_t lo_port, uint16_t hi_port, uint8_t proto, uint8_t family) noexcept nogil:
+    key.lo_port = lo_port
+    key.hi_port = hi_port
+    key.zone = 0
+    key.proto = proto
+    key.family = family
+
+
+cdef inline uint8_t order4(Key *key, const uint8_t *ip, uint16_t sport, uint16_t dport, uint8_t proto) noexcept nogil:
+    """Fill an IPv4 key with its endpoints in order; 1 where the source comes second."""
+    cdef uint64_t source = <uint64_t> raw32(ip + 12) << 16 | sport
+    cdef uint64_t target = <uint64_t> raw32(ip + 16) << 16 | dport
+    cdef uint8_t flip = source > target
+    cdef uint64_t lo = target if flip else source
+    cdef uint64_t hi = source if flip else target
+    key.lo[0] = lo >> 16
+    key.lo[1] = 0
+    key.hi[0] = hi >> 16
+    key.hi[1] = 0
+    set_tail(key, <uint16_t> lo, <uint16_t> hi, proto, 4)
+    return flip
+
+
+cdef inline uint8_t order6(Key *key, const uint8_t *ip, uint16_t sport, uint16_t dport, uint8_t proto) noexcept nogil:
+    """Fill an IPv6 key with its endpoints in order; 1 where the source comes second."""
+    cdef uint64_t s0 = raw64(ip + 8), s1 = raw64(ip + 16), d0 = raw64(ip + 24), d1 = raw64(ip + 32)
+    cdef bint flip
+    if s0 != d0:
+        flip = s0 > d0
+    elif s1 != d1:
+        flip = s1 > d1
+    else:
+        flip = sport > dport
+    if flip:
+        key.lo[0] = d0
+        key.lo[1] = d1
+        key.hi[0] = s0
+        key.hi[1] = s1
+        set_tail(key, dport, sport, proto, 6)
+    else:
+        key.lo[0] = s0
+        key.lo[1] = s1
+        key.hi[0] = d0
+        key.hi[1] = d1
+        set_tail(key, sport, dport, proto, 6)
+    return flip
+
+
+cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family, uint8_t *flip) noexcept nogil:
+    """An ICMP query's key: the requester first, the identifier, the request's type and the code. False for a type
+    that belongs to no query. `icmp` has eight readable bytes."""
+    cdef int request = icmp_request_of(family, icmp[0])
+    cdef uint16_t kind
+    if request < 0:
+        return False
+    flip[0] = request != icmp[0]
+    kind = <uint16_t> (request | icmp[1] << 8)
+    if family == 4:
+        key.lo[0] = raw32(ip + (16 if flip[0] else 12))
+        key.lo[1] = 0
+        key.hi[0] = raw32(ip + (12 if flip[0] else 16))
+        key.hi[1] = 0
+        set_tail(key, raw16(icmp + 4), kind, PROTO_ICMP, 4)
+    else:
+        key.lo[0] = raw64(ip + (24 if flip[0] else 8))
+        key.lo[1] = raw64(ip + (32 if flip[0] else 16))
+        key.hi[0] = raw64(ip + (8 if flip[0] else 24))
+        key.hi[1] = raw64(ip + (16 if flip[0] else 32))
+        set_tail(key, raw16(icmp + 4), kind, PROTO_ICMPV6, 6)
+    return True
+
+
+cdef inline bint has_ports(uint8_t proto) noexcept nogil:
+    return proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP
+
+
+cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil:
+    cdef uint64_t sum = sum_bytes(p.data + p.l4, size)
+    if p.family == 4:
+        sum += raw32(p.data + 12)
+        sum += raw32(p.data + 16)
+    else:
+        sum += sum_bytes(p.data + 8, 32)
+    # length and protocol, big-endian words added to a sum of little-endian ones: swap their bytes
+    sum += <uint16_t> (size << 8 | (size >> 8 & 0xff))
+    sum += <uint32_t> p.proto << 8
+    return sum_fold(sum) == 0xffff
+
+
+cdef inline void parse_tcp(Packet *p) noexcept nogil:
+    cdef const uint8_t *tcp = p.data + p.l4
+    cdef uint32_t size = p.length - p.l4
+    cdef uint32_t header
+    if unlikely(size < 20):
+        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
+        return
+    if unlikely(p.have - p.l4 < 20):
+        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        return
+    header = (tcp[12] >> 4) * 4
+    if unlikely(header < 20 or header > size):
+        settle(p, KIND_BROKEN, TCP_OFFSET)
+        return
+    if not p.no_verify and p.have == p.length and unlikely(not wire_checksum_ok(p, size)):
+        settle(p, KIND_BROKEN, TCP_CHECKSUM)
+        return
+    if unlikely(not tcp_flags_valid[tcp[13] & 0x37]):
+        p.detail[0] = tcp[13]
+        settle(p, KIND_BROKEN, TCP_FLAGS)
+        return
+
+
+cdef inline void parse_udp(Packet *p) noexcept nogil:
+    cdef const uint8_t *udp = p.data + p.l4
+    cdef uint32_t size = p.length - p.l4
+    cdef uint32_t said
+    if unlikely(size < 8):
+        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
+        return
+    if unlikely(p.have - p.l4 < 8):
+        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        return
+    said = be16(udp + 4)
+    if unlikely(said < 8 or said > size):
+        p.detail[0] = said
+        p.detail[1] = size
+        settle(p, KIND_BROKEN, UDP_LENGTH)
+        return
+    if raw16(udp + 6) == 0 or p.no_verify or p.have < p.length:
+        return
+    if unlikely(not wire_checksum_ok(p, size)):
+        settle(p, KIND_BROKEN, UDP_CHECKSUM)
+        return
+
+
+cdef int skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto, uint16_t *frag) noexcept nogil:
+    """Walk IPv6 extension headers (RFC 8200 section 4) from `start`; offset of what follows them, -1 where the chain
+    breaks off. `frag` gets the fragment header's offset field; a later fragment ends the walk."""
+    cdef uint32_t here = start
+    cdef uint8_t next_header = proto[0]
+    frag[0] = 0
+    while (next_header == PROTO_HOPOPTS or next_header == PROTO_ROUTING or next_header == PROTO_DSTOPTS
+            or next_header == PROTO_AH or next_header == PROTO_FRAGMENT or next_header == PROTO_NONE):
+        if next_header == PROTO_NONE or here + 2 > end:
+            return -1
+        if next_header == PROTO_FRAGMENT:
+            if here + 4 > end:
+                return -1
+            frag[0] = be16(at + here + 2)
+            if frag[0] & 0xfff8:
+                break
+            next_header = at[here]
+            here += 8
+        elif next_header == PROTO_AH:
+            next_header = at[here]
+            here += (at[here + 1] + 2) * 4
+        else:
+            next_header = at[here]
+            here += (at[here + 1] + 1) * 8
+    proto[0] = next_header
+    return <int> here
+
+
+cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t family, Key *key, uint8_t *flip) noexcept nogil:
+    """The key of the packet quoted in an ICMP error at offset `ip`; False where too little of it is there."""
+    cdef uint8_t proto
+    cdef uint16_t frag
+    cdef uint32_t l4
+    cdef int found
+    if family == 4:
+        if ip + 20 > end or be16(at + ip + 6) & 0x1fff:
+            return False
+        proto = at[ip + 9]
+        l4 = ip + (at[ip] & 15) * 4
+        if l4 > end:
+            return False
+    else:
+        if ip + 40 > end:
+            return False
+        proto = at[ip + 6]
+        found = skip_extensions(at, ip + 40, end, &proto, &frag)
+        if found < 0 or frag & 0xfff8:
+            return False
+        l4 = <uint32_t> found
+    if has_ports(proto):
+        if l4 + 4 > end:
+            return False
+        if family == 4:
+            flip[0] = order4(key, at + ip, raw16(at + l4), raw16(at + l4 + 2), proto)
+        else:
+            flip[0] = order6(key, at + ip, raw16(at + l4), raw16(at + l4 + 2), proto)
+        return True
+    if proto == PROTO_ICMP or proto == PROTO_ICMPV6:
+        if l4 + 8 > end or (proto == PROTO_ICMP) != (family == 4):
+            return False
+        return icmp_key(key, at + ip, at + l4, family, flip)
+    if family == 4:
+        flip[0] = order4(key, at + ip, 0, 0, proto)
+    else:
+        flip[0] = order6(key, at + ip, 0, 0, proto)
+    return True
+
+
+cdef inline bint same_address(const uint8_t *a, const uint8_t *b, uint8_t family) noexcept nogil:
+    if family == 4:
+        return raw32(a) == raw32(b)
+    return raw64(a) == raw64(b) and raw64(a + 8) == raw64(b + 8)
+
+
+cdef void parse_icmp(Packet *p) noexcept nogil:
+    cdef const uint8_t *icmp = p.data + p.l4
+    cdef uint32_t size = p.length - p.l4
+    cdef uint32_t inner = p.l4 + 8
+    cdef bint good
+    if size < 8:
+        settle(p, KIND_INVALID, TRANSPORT_TRUNCATED)
+        return
+    if p.have < inner:
+        settle(p, KIND_INVALID, CAPTURE_CUT)
+        return
+    if not p.no_verify and p.have == p.length:
+        if p.family == 4:
+            good = sum_fold(sum_bytes(icmp, size)) == 0xffff
+        else:
+            good = wire_checksum_ok(p, size)
+        if not good:
+            settle(p, KIND_INVALID, ICMP_CHECKSUM)
+            return
+    if icmp_is_untracked(p.family, icmp[0]):
+        settle(p, KIND_UNTRACKED, REASON_NONE)
+        return
+    p.detail[0] = icmp[0]
+    p.detail[1] = icmp[1]
+    if icmp_is_error(p.family, icmp[0]):
+        if not quoted_key(p.data, inner, p.have, p.family, &p.key, &p.flip):
+            settle(p, KIND_INVALID, ICMP_ERROR_MALFORMED)
+            return
+        # the error must be addressed to whom the quoted packet came from
+        if p.family == 4:
+            good = same_address(p.data + 16, p.data + inner + 12, 4)
+        else:
+            good = same_address(p.data + 24, p.data + inner + 8, 6)
+        if not good:
+            settle(p, KIND_INVALID, ICMP_ERROR_ADDRESS)
+            return
+        p.kind = KIND_ERROR
+        return
+    if not icmp_key(&p.key, p.data, icmp, p.family, &p.flip):
+        settle(p, KIND_INVALID, ICMP_TYPE)
+        return
+
+
+cdef void parse_transport(Packet *p) noexcept nogil:
+    """Name the connection, and check the transport header; IP's own lengths are sound."""
+    cdef const uint8_t *l4 = p.data + p.l4
+    cdef uint8_t proto = p.proto
+    cdef uint16_t sport = 0, dport = 0
+    if p.l4 > p.length:
+        settle(p, KIND_INVALID, TRANSPORT_TRUNCATED)
+        return
+    if p.l4 > p.have:
+        settle(p, KIND_INVALID, CAPTURE_CUT)
+        return
+    if proto == PROTO_ICMP or proto == PROTO_ICMPV6:
+        if (proto == PROTO_ICMP) != (p.family == 4):
+            settle(p, KIND_INVALID, PROTOCOL_FAMILY)
+            return
+        parse_icmp(p)
+        return
+    if has_ports(proto):
+        if p.length - p.l4 < 4:
+            settle(p, KIND_INVALID, TRANSPORT_TRUNCATED)
+            return
+        if p.have - p.l4 < 4:
+            settle(p, KIND_INVALID, CAPTURE_CUT)
+            return
+        sport = raw16(l4)
+        dport = raw16(l4 + 2)
+    if p.family == 4:
+        p.flip = order4(&p.key, p.data, sport, dport, proto)
+    else:
+        p.flip = order6(&p.key, p.data, sport, dport, proto)
+    if proto == PROTO_TCP:
+        parse_tcp(p)
+    elif proto == PROTO_UDP:
+        parse_udp(p)
+
+
+cdef inline void parse_ipv4(Packet *p) noexcept nogil:
+    cdef const uint8_t *ip = p.data
+    cdef uint32_t header, total
+    cdef uint16_t frag
+    if unlikely(p.have < 20):
+        settle(p, KIND_REFUSED, IP_TRUNCATED)
+        return
+    header = (ip[0] & 15) * 4
+    if unlikely(header < 20 or header > p.have):
+        settle(p, KIND_REFUSED, IP_HEADER_LENGTH)
+        return
+    if unlikely(sum_fold(sum_bytes(ip, header)) != 0xffff):
+        settle(p, KIND_REFUSED, IP_CHECKSUM)
+        return
+    total = be16(ip + 2)
+    if unlikely(total < header or total > p.length):
+        p.detail[0] = total
+        p.detail[1] = p.length
+        settle(p, KIND_REFUSED, IP_TOTAL_LENGTH)
+        return
+    p.length = total
+    if p.have > total:
+        p.have = total
+    p.l4 = <uint16_t> header
+    p.proto = ip[9]
+    frag = be16(ip + 6)
+    if unlikely(frag & 0x3fff):
+        p.frag_off = <uint16_t> ((frag & 0x1fff) * 8 | frag >> 13 & 1)
+        settle(p, KIND_FRAGMENT, FRAGMENT)
+        return
+    parse_transport(p)
+
+
+cdef inline void parse_ipv6(Packet *p) noexcept nogil:
+    cdef const uint8_t *ip = p.data
+    cdef uint32_t total
+    cdef uint16_t frag
+    cdef int l4
+    if unlikely(p.have < 40):
+        settle(p, KIND_REFUSED, IP_TRUNCATED)
+        return
+    total = be16(ip + 4) + 40
+    # a payload length of zero belongs to a jumbogram only under a hop-by-hop header (RFC 2675)
+    if unlikely(total > p.length or (total == 40 and ip[6] == PROTO_HOPOPTS)):
+        p.detail[0] = total
+        p.detail[1] = p.length
+        settle(p, KIND_REFUSED, IP_TOTAL_LENGTH)
+        return
+    p.length = total
+    if p.have > total:
+        p.have = total
+    p.proto = ip[6]
+    l4 = skip_extensions(ip, 40, p.have, &p.proto, &frag)
+    if unlikely(l4 < 0):
+        p.l4 = 40
+        settle(p, KIND_INVALID, EXTENSION_HEADER)
+        return
+    p.l4 = <uint16_t> l4
+    if unlikely(frag & 0xfff9):
+        p.frag_off = frag & 0xfff9
+        settle(p, KIND_FRAGMENT, FRAGMENT)
+        return
+    parse_transport(p)
+
+
+cdef void wire_parse(Packet *p) noexcept nogil:
+    """Parse the packet at p.data; p.have and p.length (its length on the wire), p.no_verify are set by the caller."""
+    p.kind = KIND_TRACK
+    p.reason = REASON_NONE
+    p.flip = 0
+    p.l4 = 0
+    p.proto = 0
+    p.frag_off = 0
+    p.detail[0] = 0
+    p.detail[1] = 0
+    if unlikely(p.have == 0):
+        p.family = 0
+        settle(p, KIND_NOT_IP, NOT_IP)
+        return
+    p.family = p.data[0] >> 4
+    if likely(p.family == 4):
+        parse_ipv4(p)
+    elif p.family == 6:
+        parse_ipv6(p)
+    else:
+        p.detail[0] = p.family
+        p.family = 0
+        settle(p, KIND_REFUSED, IP_VERSION)

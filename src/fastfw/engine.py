@@ -1,0 +1,179 @@
+"""The engine: packets in, decisions out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fastfw.connection import Connection, from_entry
+from fastfw.core.engine import DECISION, Core
+from fastfw.core.settings import TABLE as SETTINGS
+from fastfw.core.terms import Hook, Reason
+
+if TYPE_CHECKING:
+    from fastfw.ruleset import Ruleset
+
+HOOKS = {"FORWARD": Hook.HOOK_FORWARD, "INPUT": Hook.HOOK_INPUT, "OUTPUT": Hook.HOOK_OUTPUT}
+
+COUNTERS = (
+    "found", "invalid", "insert", "insert_failed", "drop", "early_drop", "icmp_error", "expired", "delete", "untracked",
+)
+
+
+class SettingError(ValueError):
+    """A setting that does not exist or cannot have that value."""
+
+
+class Settings(MutableMapping[str, int]):
+    """An engine's settings by the kernel's sysctl names; assigning one takes effect at the next packet."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def __getitem__(self, name: str) -> int:
+        if name not in SETTINGS:
+            raise KeyError(name)
+        return self._core._get(name)
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self._core._set(name, check_setting(name, value))
+
+    def __delitem__(self, name: str) -> None:
+        raise SettingError(f"{name}: a setting cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SETTINGS)
+
+    def __len__(self) -> int:
+        return len(SETTINGS)
+
+    def __repr__(self) -> str:
+        return f"Settings({dict(self)})"
+
+
+def check_setting(name: str, value: int) -> int:
+    """The value, if `name` is a setting and may have it; SettingError otherwise."""
+    if name not in SETTINGS:
+        raise SettingError(f"{name}: no such setting; known are {', '.join(SETTINGS)}")
+    highest = SETTINGS[name][2]
+    if not isinstance(value, int):
+        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {value!r}")
+    if not 0 <= value <= highest:
+        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {value}")
+    return int(value)
+
+
+class Engine(Core):
+    """Linux's stateful firewall.
+
+    `rules4` and `rules6` are Rulesets or None (everything is accepted). `settings` carries sysctl names without the
+    `net.netfilter.` prefix; what is not given has the kernel's default. `helpers` are names (`"ftp"`,
+    `"ftp:tcp:2121"`) or Helper objects attached to their ports. `seed` fixes the table's hash (88 bytes) for
+    tests; it is random by default, which is what keeps an attacker from choosing colliding connections.
+    """
+
+    def __init__(
+        self,
+        rules4: Ruleset | None = None,
+        rules6: Ruleset | None = None,
+        settings: Mapping[str, int] | None = None,
+        helpers: Iterable[object] = (),
+        *,
+        seed: bytes | None = None,
+    ) -> None:
+        values = {name: entry[1] for name, entry in SETTINGS.items()}
+        for name, value in (settings or {}).items():
+            values[name] = check_setting(name, value)
+        super().__init__(values, seed if seed is not None else secrets.token_bytes(88))
+        self.replace(rules4=rules4, rules6=rules6)
+
+    _unset = object()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; assign to change one while running."""
+        return Settings(self)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """conntrack -S's counters, and packets by reason."""
+        counts, reasons = self._counters()
+        named = dict(zip(COUNTERS, counts, strict=True))
+        named.update((reason.name.lower(), reasons[reason]) for reason in Reason if reason and reasons[reason])
+        return named
+
+    def replace(self, rules4: object = _unset, rules6: object = _unset) -> None:
+        """Put new rulesets in force between two packets; what is not named stays. No connection is lost."""
+        for family, rules in ((4, rules4), (6, rules6)):
+            if rules is not Engine._unset:
+                self._replace(family, rules)  # type: ignore[arg-type]
+
+    def process(
+        self,
+        data: npt.ArrayLike,
+        offset: npt.ArrayLike,
+        length: npt.ArrayLike,
+        time_ns: npt.ArrayLike,
+        hook: str | npt.NDArray[np.uint8] = "FORWARD",
+        iif: str = "",
+        oif: str = "",
+        wire_length: npt.ArrayLike | None = None,
+    ) -> npt.NDArray[np.void]:
+        """Judge a batch of packets.
+
+        `data` is one contiguous buffer of bytes; `offset` (uint64) and `length` (uint32) address packets that begin
+        at the IP header; `time_ns` (int64) is the clock, which never goes back. `wire_length` (uint32) says how long
+        packets were that a capture cut short. `hook` is one of FORWARD, INPUT, OUTPUT, or an array of Hook codes.
+        Returns an array of dtype DECISION, one record a packet.
+        """
+        starts = np.ascontiguousarray(offset, np.uint64)
+        out = np.empty(len(starts), DECISION)
+        hooks = None
+        code = 0
+        if isinstance(hook, str):
+            code = hook_code(hook)
+        else:
+            hooks = np.ascontiguousarray(hook, np.uint8)
+            if len(hooks) and hooks.max() > max(HOOKS.values()):
+                raise ValueError(f"hook: codes from 0 to {max(HOOKS.values())} expected")
+        self._process(
+            np.frombuffer(data, np.uint8) if isinstance(data, bytes | bytearray | memoryview) else data,
+            starts,
+            np.ascontiguousarray(length, np.uint32),
+            np.ascontiguousarray(time_ns, np.int64),
+            None if wire_length is None else np.ascontiguousarray(wire_length, np.uint32),
+            hooks,
+            code,
+            iif,
+            oif,
+            out.view(np.uint8) if len(out) else np.empty(0, np.uint8),
+        )
+        return out
+
+    def connections(self) -> Iterator[Connection]:
+        """The live connections, as they are now; in no particular order."""
+        table, indices = self._entries()
+        now = self.now
+        names = self._helper_names()
+        for row, index in zip(table.tolist(), indices.tolist(), strict=True):
+            yield from_entry(row, index, now, names)
+
+    def expire(self, now: int | None = None) -> None:
+        """Let time pass to `now` (ns, the wall clock by default) and drop every connection whose time is up."""
+        self._sweep(time.time_ns() if now is None else now)
+
+    def flush(self) -> None:
+        """Forget every connection and expectation."""
+        self._flush()
+
+
+def hook_code(name: str) -> int:
+    """The Hook of a name; ValueError for any other."""
+    if name not in HOOKS:
+        raise ValueError(f"hook: one of {', '.join(HOOKS)} expected, not {name!r}")
+    return int(HOOKS[name])
