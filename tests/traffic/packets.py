@@ -111,9 +111,9 @@ def fragment_header(offset: int, more: bool, identification: int) -> bytes:
     return struct.pack(">BHI", 0, offset | more, identification)
 
 
-def authentication_header(words: int = 4) -> bytes:
-    """The body of an AH header (RFC 4302) of ``words + 2`` 32-bit words."""
-    return bytes([words]) + bytes(2 + 4 * words)
+def authentication_header(words: int = 6) -> bytes:
+    """The body of an AH header (RFC 4302) of ``words`` 32-bit words; its length field counts two less."""
+    return bytes([words - 2]) + bytes(4 * words - 2)
 
 
 def tcp(
