@@ -1,0 +1,25 @@
+from typing import Any
+
+LINK_KINDS: dict[int, int]
+DONE: int
+MORE: int
+SECTION: int
+INTERFACE: int
+CUT: int
+BROKEN: int
+
+class Scanner:
+    """Indexes one capture held in a contiguous buffer, a step at a time. Internal: use fastfw.Capture."""
+
+    position: int
+    count: int
+    shortened: int
+    damaged: int
+    strays: int
+    def __init__(self, buffer: Any) -> None: ...
+    def start_pcap(self, swapped: bool, header: int, swapped_lengths: bool) -> None: ...
+    def start_section(self, swapped: bool, position: int) -> None: ...
+    def skip(self, size: int) -> None: ...
+    def add_interface(self, kind: int, snaplen: int, tsresol: int, offset_ns: int) -> None: ...
+    def step(self, records: int) -> int: ...
+    def take(self) -> tuple[Any, Any, Any, Any, Any, Any]: ...

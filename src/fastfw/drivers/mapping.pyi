@@ -1,0 +1,12 @@
+from typing_extensions import Buffer
+
+class Mapping(Buffer):
+    """`size` bytes of the open file `descriptor`, read-only, as a buffer.
+
+    The size is fixed when the mapping is made: what is appended later is not seen. Where the file shrinks, the lost
+    pages read as zeros and `lost` turns true. The mapping lasts until the last buffer taken from it is gone.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None: ...
+    @property
+    def lost(self) -> bool: ...
