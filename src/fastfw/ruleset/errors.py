@@ -1,0 +1,29 @@
+"""The errors of the language: `Refusal` without a place in the text, `RulesetError` with one."""
+
+from __future__ import annotations
+
+
+class Refusal(ValueError):
+    """A value, option or rule that iptables refuses; whoever knows the place turns it into a `RulesetError`."""
+
+
+class OptionRefusal(Refusal):
+    """A refusal of the option itself, whatever its value."""
+
+
+class RulesetError(ValueError):
+    """Text that is not a ruleset, or a rule that the kernel would not load.
+
+    `line` and `column` count from 1 (0: the rule was built by hand and has no place in a text);
+    `reason` says what is wrong and what was expected.
+    """
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0, filename: str = "-") -> None:
+        super().__init__(reason, line, column, filename)
+        self.reason = reason
+        self.line = line
+        self.column = column
+        self.filename = filename
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.reason}"

@@ -1,0 +1,1 @@
+"""One small file an extension family: its options and what they mean."""

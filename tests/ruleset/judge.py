@@ -1,0 +1,116 @@
+"""The real iptables, asked in a network namespace of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+CLONE_NEWNET = 0x40000000
+NAMES = {4: "iptables", 6: "ip6tables"}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def unavailable() -> str:
+    """Why the real tool cannot be asked here, or ""."""
+    if os.geteuid() != 0:
+        return "needs root"
+    for name in NAMES.values():
+        if not shutil.which(f"{name}-legacy-restore"):
+            return f"needs {name}-legacy-restore"
+    return ""
+
+
+@cache
+def namespace() -> int:
+    """A descriptor of a fresh network namespace, which lives as long as this process."""
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import ctypes,sys;ctypes.CDLL(None).unshare(0x40000000);print(1,flush=True);sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    child.stdout.readline()
+    descriptor = os.open(f"/proc/{child.pid}/ns/net", os.O_RDONLY)
+    child.stdin.close()
+    child.wait()
+    child.stdout.close()
+    return descriptor
+
+
+def run(*command: str, text: str = "") -> subprocess.CompletedProcess[bytes]:
+    """Run a program in the namespace."""
+    descriptor = namespace()
+
+    def enter() -> None:
+        if _libc.setns(descriptor, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+    return subprocess.run(
+        command,
+        input=text.encode("utf-8", "surrogateescape"),
+        capture_output=True,
+        preexec_fn=enter,
+        check=False,
+        timeout=120,
+    )
+
+
+def restore(text: str, family: int) -> str:
+    """Load a ruleset; "" or what the tool says against it."""
+    done = run(f"{NAMES[family]}-legacy-restore", "-c", text=text)
+    return "" if done.returncode == 0 else done.stderr.decode("utf-8", "replace").strip() or f"status {done.returncode}"
+
+
+def save(table: str, family: int, counters: bool = False) -> str:
+    """A table as the tool prints it, without the comment lines."""
+    done = run(f"{NAMES[family]}-legacy-save", "-t", table, *(["-c"] if counters else []))
+    assert done.returncode == 0, done.stderr
+    return without_comments(done.stdout.decode("utf-8", "surrogateescape"))
+
+
+def without_comments(text: str) -> str:
+    """A saved text without its dates."""
+    return "\n".join(line for line in text.split("\n") if not line.startswith("#"))
+
+
+def ruleset(table: str, chain: str, rules: Iterable[str]) -> str:
+    """Rules in one chain as a text; the chains u1 and u2 are there to jump to."""
+    lines = "".join(f"-A {chain} {rule}\n" for rule in rules)
+    return f"*{table}\n:u1 - [0:0]\n:u2 - [0:0]\n{lines}COMMIT\n"
+
+
+def accepted(table: str, chain: str, rules: Sequence[str], family: int) -> dict[int, str]:
+    """Ask about many rules: for each, "" or the tool's complaint. Cut in halves where a batch is refused."""
+    answers: dict[int, str] = {}
+
+    def ask(first: int, last: int) -> None:
+        complaint = restore(ruleset(table, chain, rules[first:last]), family)
+        if not complaint:
+            answers.update((index, "") for index in range(first, last))
+        elif last - first == 1:
+            answers[first] = complaint
+        else:
+            middle = (first + last) // 2
+            ask(first, middle)
+            ask(middle, last)
+
+    if rules:
+        ask(0, len(rules))
+    return answers
+
+
+def library(name: str) -> bool:
+    """Whether the tool ships an extension's plug-in."""
+    return any(Path(directory).exists() for directory in (f"/usr/lib/x86_64-linux-gnu/xtables/{name}",))

@@ -1,0 +1,50 @@
+"""The real iptables judges the language: the same rules are taken and refused, and they are printed alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastfw.ruleset import Ruleset, RulesetError
+from ruleset import cases, judge
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(bool(judge.unavailable()), reason=judge.unavailable() or "available"),
+]
+
+
+def ours(table: str, chain: str, rule: str, family: int) -> str:
+    """ "" or our complaint."""
+    try:
+        Ruleset.parse(judge.ruleset(table, chain, [rule]), family)
+    except RulesetError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(("family", "table", "chain"), sorted(cases.CASES), ids=lambda value: str(value))
+def test_case_tables(family: int, table: str, chain: str) -> None:
+    """What iptables takes we take and print byte for byte, what it refuses we refuse."""
+    rules = cases.rules(family, table, chain)
+    mine = {rule: ours(table, chain, rule, family) for rule in rules}
+    taken = [rule for rule in rules if not mine[rule]]
+    refused = [rule for rule in rules if mine[rule]]
+    faults = []
+    answers = judge.accepted(table, chain, taken, family)
+    for index, rule in enumerate(taken):
+        if answers[index]:
+            faults.append(f"we take, iptables refuses: {rule}\n    {answers[index]}")
+    for rule in refused:
+        if not judge.restore(judge.ruleset(table, chain, [rule]), family):
+            faults.append(f"we refuse, iptables takes: {rule}\n    {mine[rule]}")
+    both = [rule for index, rule in enumerate(taken) if not answers[index]]
+    text = judge.ruleset(table, chain, both)
+    assert not judge.restore(text, family)
+    real = judge.save(table, family)
+    written = judge.without_comments(Ruleset.parse(text, family).save())
+    if real != written:
+        for left, right in zip(real.split("\n"), written.split("\n"), strict=False):
+            if left != right:
+                faults.append(f"iptables prints: {left}\n      we print: {right}")
+    judge.restore(f"*{table}\nCOMMIT\n", family)
+    assert not faults, f"{len(faults)} differences\n" + "\n".join(faults[:60])
