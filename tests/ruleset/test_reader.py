@@ -64,7 +64,7 @@ def test_round_trip() -> None:
     ("line", "column", "reason"),
     [
         ("-A INPUT -s 1.2.3.4 --sport 5 -j ACCEPT", 21, "unknown option --sport"),
-        ("-A INPUT -p tcp --dport 70000 -j ACCEPT", 24, "70000"),
+        ("-A INPUT -p tcp --dport 70000 -j ACCEPT", 25, "70000"),
         ("-A INPUT -m state --state NEW,OLD", 27, "OLD"),
         ("-A INPUT -m state -j ACCEPT", 10, "needs option --state"),
         ("-A INPUT -j NOWHERE", 13, "NOWHERE"),
