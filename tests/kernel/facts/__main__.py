@@ -20,7 +20,8 @@ def main() -> None:
         raise SystemExit(reason)
     print("# What the kernel does\n")
     print(
-        f"Observed on Linux {os.uname().release} by `python -m tests.kernel.facts`; defaults unless a row says otherwise.\n"
+        f"Observed on Linux {os.uname().release} by `python -m tests.kernel.facts`; "
+        "settings have their defaults unless a row says otherwise.\n"
     )
     for name in options.only or QUESTIONS:
         print(QUESTIONS[name]().markdown())

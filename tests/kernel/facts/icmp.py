@@ -69,7 +69,7 @@ def errors() -> Table:
             ) -> bytes:
                 return p.icmp_packet(source, to, *kind, rest, quoted)
 
-            def ask(name: str, packet: bytes, before: tuple[bytes, ...]) -> None:
+            def ask(name: str, packet: bytes, before: tuple[bytes, ...], family: int = family) -> None:
                 kernel.flush()
                 kernel.ask(list(before))
                 rows.append([f"ICMPv{family}", name, kernel.fate(packet)])
@@ -166,7 +166,10 @@ def errors() -> Table:
             ]
             ask("about an assured connection's packet", error(closed[2]), tuple(closed))
             ask("about an assured connection's reply", error(closed[1], to=server), tuple(closed))
-    about = "An error quoting a UDP packet of a tracked connection to whoever sent it, from a router, unless the row says otherwise."
+    about = (
+        "An error quoting a UDP packet of a tracked connection, from a router to whoever sent that packet, unless the "
+        "row says otherwise."
+    )
     return Table("ICMP: errors", about, ["", "error", "answer"], rows)
 
 

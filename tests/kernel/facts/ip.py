@@ -130,8 +130,8 @@ def refusals() -> Table:
                 groups.setdefault((family, fate, made), []).append(name)
     rows = [[family, fate, made, "; ".join(names)] for (family, fate, made), names in groups.items()]
     about = (
-        "One UDP packet through the gateway. `refused`: the IP stack drops it before the first netfilter hook. `dropped "
-        "after PREROUTING`: connection tracking has seen it, routing or forwarding then drops it. Otherwise the answer."
+        "One UDP packet through the gateway. `refused`: the IP stack drops it before the first netfilter hook. "
+        "`dropped after PREROUTING`: connection tracking has seen it, then routing or forwarding drops it."
     )
     return Table("IP: what reaches connection tracking", about, ["", "fate", "entry", "packets"], rows)
 

@@ -36,8 +36,8 @@ def transitions() -> Table:
                         row.append(f"{new}{'same' if after == before else after}")
                 rows.append(row)
     about = (
-        "The state and timeout after one segment with right numbers. `same`: it passes as ESTABLISHED and nothing shows "
-        "in the table; INVALID alone: the entry stays as it was. A row without a connection sends the first packet."
+        "The state and timeout after one segment with right numbers. `same`: it passes as ESTABLISHED and nothing "
+        "shows in the table; INVALID alone: the entry stays as it was. NONE: the first packet of all."
     )
     return Table("TCP: what follows what", about, ["state", "from", *(name for name, _ in CLASSES)], rows)
 
