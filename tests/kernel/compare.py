@@ -1,0 +1,305 @@
+"""The same packets through the running kernel and through the engine, and every place where they differ.
+
+``python -m tests.kernel.compare --seeds 0-19 --count 50000`` prints one line a seed and, for each difference, the
+shortest list of packets found that still shows it. Exit status 0: none, 1: some, 2: the kernel cannot be asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from fastfw.core.terms import Reason, Verdict
+from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, STATES, Oracle, missing, pack, words
+from tests.traffic.describe import describe, flow_key
+from tests.traffic.generate import generate
+
+import fastfw
+
+TOLERANCE = 2
+"""Seconds by which a timeout may differ: the two tables are not read at the same instant."""
+
+ANSWERED = ("state", "direction", "assured", "seen_reply", "expected")
+Packets = Sequence[bytes]
+Records = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What both sides are given: settings, rulesets as iptables-save text, helpers as (name, protocol, port)."""
+
+    settings: dict[str, int] = field(default_factory=dict)
+    rules4: str | None = None
+    rules6: str | None = None
+    helpers: tuple[tuple[str, str, int], ...] = ()
+
+    def oracle(self) -> Oracle:
+        return Oracle(dict(self.settings), self.rules4, self.rules6, self.helpers)
+
+    def engine(self) -> fastfw.Engine:
+        rules4 = fastfw.Ruleset.parse(self.rules4, family=4) if self.rules4 else None
+        rules6 = fastfw.Ruleset.parse(self.rules6, family=6) if self.rules6 else None
+        helpers = [":".join(map(str, helper)) for helper in self.helpers]
+        return fastfw.Engine(rules4=rules4, rules6=rules6, settings=self.settings, helpers=helpers)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where the two sides disagree: a packet by its index, or a line of the final table (index -1)."""
+
+    index: int
+    kernel: str
+    ours: str
+
+
+@dataclass
+class Comparison:
+    """Everything one run said: both sides' records and the differences between them, packets first."""
+
+    packets: Packets
+    kernel: Records
+    ours: Records
+    differences: list[Difference]
+
+    def transcript(self, indices: Sequence[int]) -> str:
+        """The packets at ``indices``, one a line, with what each side said where they differ."""
+        lines = []
+        for index in indices:
+            said, answered = ours_in_words(self.ours[index]), words(self.kernel[index])
+            same = not packet_differs(self.kernel[index], self.ours[index])
+            verdict = f"both: {answered}" if same else f"KERNEL: {answered}   OURS: {said}"
+            lines.append(f"  {index:>6}  {describe(self.packets[index])}\n          {verdict}")
+        return "\n".join(lines)
+
+
+def packet_differs(kernel: np.void, ours: np.void) -> bool:
+    """Whether the two sides disagree about a packet; of one that never came out only that much is known."""
+    accepted = ours["verdict"] == Verdict.VERDICT_ACCEPT
+    if not kernel["answered"] or not accepted:
+        return bool(kernel["answered"] != accepted)
+    return any(int(kernel[name]) != int(ours[name]) for name in ANSWERED)
+
+
+def differing(kernel: Records, ours: Records) -> npt.NDArray[np.intp]:
+    """Indices of the packets about which the two sides disagree."""
+    accepted = ours["verdict"] == Verdict.VERDICT_ACCEPT
+    wrong = kernel["answered"] != accepted
+    both = kernel["answered"] & accepted
+    for name in ANSWERED:
+        wrong |= both & (kernel[name].astype(np.uint8) != ours[name])
+    return np.flatnonzero(wrong)
+
+
+def ours_in_words(record: np.void) -> str:
+    """One of the engine's records in the oracle's words, with the reason."""
+    verdict = Verdict(record["verdict"]).name.removeprefix("VERDICT_")
+    parts = [] if verdict == "ACCEPT" else [verdict]
+    parts.append(STATES[record["state"]])
+    parts += ["REPLY"] * int(record["direction"])
+    parts += [name.upper() for name in ("seen_reply", "assured", "expected") if record[name]]
+    if record["reason"]:
+        parts.append(f"({Reason(record['reason']).name})")
+    return " ".join(parts)
+
+
+def entries(lines: Sequence[str]) -> dict[str, list[int]]:
+    """Table lines without timeout and ``use``, each with the timeouts under which it stands."""
+    found: dict[str, list[int]] = {}
+    for line in lines:
+        parts = line.split()
+        timeout = int(parts.pop(4))
+        text = re.sub(r" use=\d+$", "", " ".join(parts))
+        found.setdefault(text, []).append(timeout)
+    return {text: sorted(timeouts) for text, timeouts in found.items()}
+
+
+def table_differences(kernel: Sequence[str], ours: Sequence[str]) -> list[Difference]:
+    """Entries that stand in one table only, or with another timeout."""
+    theirs, mine = entries(kernel), entries(ours)
+    found = []
+    for text in sorted(theirs.keys() | mine.keys()):
+        left, right = theirs.get(text, []), mine.get(text, [])
+        close = len(left) == len(right) and all(abs(a - b) <= TOLERANCE for a, b in zip(left, right, strict=True))
+        # An entry about to expire may be gone on one side already.
+        dying = not (left and right) and all(value <= TOLERANCE for value in left + right)
+        if not close and not dying:
+            found.append(Difference(-1, f"{text} {left}" if left else "-", f"{text} {right}" if right else "-"))
+    return found
+
+
+def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
+    """Send the packets through both sides, from an empty table; the engine is given the kernel's clock."""
+    oracle.flush()
+    data, offsets, lengths = pack(packets)
+    kernel = oracle.ask(data, offsets, lengths)
+    lines, now = oracle.table(), time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    engine = setup.engine()
+    ours = engine.process(data, offsets, lengths, kernel["time_ns"], hook="FORWARD", iif=IN_DEVICE, oif=OUT_DEVICE)
+    engine.expire(now)
+    differences = [
+        Difference(int(index), words(kernel[index]), ours_in_words(ours[index])) for index in differing(kernel, ours)
+    ]
+    differences += table_differences(lines, [str(connection) for connection in engine.connections()])
+    return Comparison(packets, kernel, ours, differences)
+
+
+def shrink(packets: list[bytes], fails: Callable[[Packets], bool]) -> list[bytes]:
+    """The shortest list of packets found, by leaving out ever smaller runs of them, for which ``fails`` still holds."""
+    size = max(1, len(packets) // 2)
+    while True:
+        start, shrunk = 0, False
+        while start < len(packets):
+            fewer = packets[:start] + packets[start + size :]
+            if fewer and fails(fewer):
+                packets, shrunk = fewer, True
+            else:
+                start += size
+        if size == 1 and not shrunk:
+            return packets
+        size = max(1, size // 2)
+
+
+def key_of(comparison: Comparison, difference: Difference) -> object:
+    """The connection a difference is about."""
+    if difference.index >= 0:
+        return flow_key(comparison.packets[difference.index])
+    line = difference.kernel if difference.kernel != "-" else difference.ours
+    return tuple(re.findall(r"(?:ipv[46]|src=\S+|dst=\S+|port=\d+|id=\d+)", line)[:5])
+
+
+def reduce(setup: Setup, oracle: Oracle, comparison: Comparison, difference: Difference) -> Comparison:
+    """The smallest comparison found that still shows a difference of the same kind."""
+    in_table = difference.index < 0
+
+    def fails(packets: Packets) -> bool:
+        found = compare(setup, oracle, packets).differences
+        return any((each.index < 0) == in_table for each in found)
+
+    packets = list(comparison.packets if in_table else comparison.packets[: difference.index + 1])
+    if not in_table:
+        key = flow_key(packets[-1])
+        related = [packet for packet in packets if flow_key(packet) == key]
+        if fails(related):
+            packets = related
+    else:
+        # Halve over whole connections first: an entry depends on nothing but its own packets.
+        keys = list({flow_key(packet) for packet in packets})
+        text = difference.kernel + difference.ours
+        for key in keys:
+            ends = next((part for part in key if isinstance(part, frozenset)), frozenset())
+            names = {str(end[0]) if isinstance(end, tuple) else str(end) for end in ends}
+            if not all(long_form(name) in text for name in names):
+                continue
+            related = [packet for packet in packets if flow_key(packet) == key]
+            if fails(related):
+                packets = related
+                break
+    return compare(setup, oracle, shrink(packets, fails))
+
+
+def long_form(name: str) -> str:
+    """An address as the table prints it."""
+    import ipaddress
+
+    return ipaddress.ip_address(name).exploded if name else name
+
+
+def report(comparison: Comparison) -> str:
+    """A comparison with differences, for people: transcript, table, and the packets in hexadecimal."""
+    lines = [comparison.transcript(range(len(comparison.packets)))]
+    for difference in comparison.differences:
+        if difference.index < 0:
+            lines.append(f"  table KERNEL: {difference.kernel}\n        OURS:   {difference.ours}")
+    lines += [f"  {index}: {packet.hex()}" for index, packet in enumerate(comparison.packets)]
+    return "\n".join(lines)
+
+
+def kind_of(comparison: Comparison) -> str:
+    """A name for the class of difference: what each side said of the first packet that differs."""
+    first = comparison.differences[0]
+    if first.index >= 0:
+        packet = describe(comparison.packets[first.index])
+        flags = re.search(r"\[\w+\]|type \d+", packet)
+        return f"{packet.split()[0]} {flags[0] if flags else ''} kernel {first.kernel}; ours {first.ours}"
+    brief = [re.sub(r"(src|dst|sport|dport|id)=\S+ ?", "", text) for text in (first.kernel, first.ours)]
+    return f"table: kernel {brief[0]}; ours {brief[1]}"
+
+
+def seeds(text: str) -> list[int]:
+    """``3`` or ``0-19`` or ``1,5,7-9`` as a list."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def setting(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    return name, int(value)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.kernel.compare", description=__doc__)
+    parser.add_argument("--seeds", type=seeds, default=seeds("0-19"), metavar="N[-M]", help="default 0-19")
+    parser.add_argument("--count", type=int, default=50_000, help="packets a seed (default 50000)")
+    parser.add_argument("--anomalies", type=float, default=0.25, help="the share of packets that break a rule")
+    parser.add_argument("--protocols", default="tcp,tcp,udp,icmp", help="comma-separated; twice is twice as frequent")
+    parser.add_argument("--families", default="4,6", help="comma-separated")
+    parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings")
+    parser.add_argument("--show", type=int, default=3, help="differences to reduce and print a seed (default 3)")
+    parser.add_argument("--report", type=Path, help="write each new class of difference to a file in this directory")
+    return parser
+
+
+def main() -> int:
+    options = arguments().parse_args()
+    reason = missing()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 2
+    setup = Setup(settings=dict(options.settings))
+    protocols, families = options.protocols.split(","), [int(family) for family in options.families.split(",")]
+    kinds: Counter[str] = Counter()
+    total = wrong = 0
+    with setup.oracle() as oracle:
+        print(f"kernel {oracle.kernel}; settings {setup.settings or 'default'}; anomalies {options.anomalies}")
+        for seed in options.seeds:
+            packets = generate(seed, options.count, options.anomalies, protocols, families)
+            found = compare(setup, oracle, packets)
+            total, wrong = total + len(packets), wrong + len(found.differences)
+            print(f"seed {seed}: {len(packets)} packets, {len(found.differences)} differences", flush=True)
+            shown: set[object] = set()
+            for difference in found.differences:
+                key = key_of(found, difference)
+                if len(shown) >= options.show or key in shown:
+                    continue
+                shown.add(key)
+                small = reduce(setup, oracle, found, difference)
+                if not small.differences:
+                    print(f"  not seen again alone: {difference}")
+                    continue
+                kind = kind_of(small)
+                kinds[kind] += 1
+                if kinds[kind] == 1:
+                    text = f"{kind}\nseed {seed}, packet {difference.index}\n{report(small)}\n"
+                    print(text, flush=True)
+                    if options.report:
+                        options.report.mkdir(parents=True, exist_ok=True)
+                        (options.report / f"{len(kinds):03d}.md").write_text(text)
+    print(f"{total} packets, {wrong} differences, {len(kinds)} classes reduced")
+    for kind, count in kinds.most_common():
+        print(f"  {count} x {kind}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""The comparison sees differences where there are some, and its reduction keeps what matters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.kernel.compare import Setup, compare, differing, entries, seeds, shrink, table_differences
+from tests.kernel.oracle import Oracle, missing
+from tests.traffic import packets as p
+
+LINE = "ipv4     2 udp      17 {} src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 use={}"
+
+
+def test_timeouts_may_be_two_seconds_apart() -> None:
+    """The same entry with nearly the same timeout is no difference, with a distant one it is."""
+    assert table_differences([LINE.format(30, 2)], [LINE.format(28, 3)]) == []
+    assert len(table_differences([LINE.format(30, 2)], [LINE.format(27, 2)])) == 1
+
+
+def test_an_entry_on_one_side_only_is_a_difference_unless_it_is_expiring() -> None:
+    """An entry the other side lacks is a difference; one in its last two seconds may have gone already."""
+    assert len(table_differences([LINE.format(30, 2)], [])) == 1
+    assert len(table_differences([], [LINE.format(30, 2)])) == 1
+    assert table_differences([LINE.format(1, 2)], []) == []
+
+
+def test_equal_lines_are_counted() -> None:
+    """Two entries that print alike are two entries."""
+    assert entries([LINE.format(5, 2), LINE.format(4, 2)]) == {" ".join(LINE.format("", "").split()[:-1]): [4, 5]}
+
+
+def test_shrinking_keeps_only_what_the_failure_needs() -> None:
+    """Of a thousand packets the three that make the failure are left, in order."""
+    packets = [number.to_bytes(2, "big") for number in range(1000)]
+    needed = [packets[3], packets[500], packets[998]]
+    assert shrink(packets, lambda left: all(packet in left for packet in needed)) == needed
+
+
+def test_seeds_are_ranges() -> None:
+    """Seeds are given as numbers and ranges."""
+    assert seeds("1,3-5") == [1, 3, 4, 5]
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_planted_difference_is_found() -> None:
+    """Where the two sides are set up differently the comparison says so: packet and table."""
+    one, two = p.address("10.1.0.1"), p.address("10.2.0.1")
+    stray = [p.tcp_packet(one, two, 40000, 80, p.ACK, 1, 1)]
+    with Oracle({"nf_conntrack_tcp_loose": 0}) as oracle:
+        found = compare(Setup(), oracle, stray)
+    assert [difference.index for difference in found.differences] == [0, -1]
+    assert differing(found.kernel, found.ours).tolist() == [0]
+    assert np.all(found.kernel["state"] == 4)

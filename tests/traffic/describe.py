@@ -1,0 +1,108 @@
+"""A packet in one line, and the connection it speaks of. Packets of any shape are described as far as they go."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+from . import packets as p
+
+FLAG_LETTERS = "FSRPAUEC"
+PROTOCOLS = {p.TCP: "tcp", p.UDP: "udp", p.ICMP: "icmp", p.ICMPV6: "icmp6", p.SCTP: "sctp", p.GRE: "gre"}
+OPTIONS = {2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 8: "ts"}
+V4_ERRORS, V6_ERRORS = (3, 4, 5, 11, 12), tuple(range(128))
+
+Key = tuple[object, ...]
+
+
+def ends(packet: bytes) -> tuple[str, str, int, bytes]:
+    """Source, destination, protocol and transport header of a packet; what is missing is empty."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        source, destination = packet[12:16], packet[16:20]
+    elif len(packet) >= 40 and packet[0] >> 4 == 6:
+        source, destination = packet[8:24], packet[24:40]
+    else:
+        return "", "", -1, b""
+    offset, protocol = p.transport(packet)
+    return str(ipaddress.ip_address(source)), str(ipaddress.ip_address(destination)), protocol, packet[offset:]
+
+
+def is_error(protocol: int, body: bytes) -> bool:
+    """Whether an ICMP message quotes a packet."""
+    return len(body) > 8 and body[0] in (V4_ERRORS if protocol == p.ICMP else V6_ERRORS if protocol == p.ICMPV6 else ())
+
+
+def flow_key(packet: bytes) -> Key:
+    """What all packets of a connection share, whichever way they go; an error has the key of the packet it quotes."""
+    source, destination, protocol, body = ends(packet)
+    if is_error(protocol, body):
+        return flow_key(body[8:])
+    if protocol in (p.TCP, p.UDP, p.SCTP) and len(body) >= 4:
+        sport, dport = struct.unpack_from(">HH", body)
+        return protocol, frozenset(((source, sport), (destination, dport)))
+    if protocol in (p.ICMP, p.ICMPV6) and len(body) >= 8:
+        return protocol, frozenset((source, destination)), body[4:6]
+    return protocol, frozenset((source, destination))
+
+
+def tcp_options(raw: bytes) -> str:
+    """TCP options in words, up to the first that is malformed."""
+    found, place = [], 0
+    while place < len(raw) and raw[place] != 0:
+        if raw[place] == 1:
+            place += 1
+            continue
+        size = raw[place + 1] if place + 1 < len(raw) else 0
+        if size < 2 or place + size > len(raw):
+            found.append(f"bad:{raw[place:].hex()}")
+            break
+        body = raw[place + 2 : place + size]
+        name = OPTIONS.get(raw[place], str(raw[place]))
+        if raw[place] == 5 and len(body) % 8 == 0:
+            edges = struct.unpack(f">{len(body) // 4}I", body)
+            name += " " + " ".join(f"{left}:{right}" for left, right in zip(edges[::2], edges[1::2], strict=True))
+        elif body and raw[place] != 8:
+            name += f" {int.from_bytes(body, 'big')}"
+        found.append(name)
+        place += size
+    return f" <{', '.join(found)}>" if found else ""
+
+
+def describe(packet: bytes) -> str:
+    """The packet in one line, in the manner of tcpdump, with absolute numbers."""
+    source, destination, protocol, body = ends(packet)
+    if protocol < 0:
+        return f"no IP packet, {len(packet)} bytes: {packet[:24].hex()}"
+    if packet[0] >> 4 == 4:
+        extra = " options" * ((packet[0] & 15) > 5)
+        field = int.from_bytes(packet[6:8], "big")
+        extra += f" fragment {(field & 0x1FFF) * 8}{'+' * (field >> 13 & 1)}" * bool(field & 0x3FFF)
+        extra += " total length wrong" * (int.from_bytes(packet[2:4], "big") != len(packet))
+    else:
+        extra = f" next header {packet[6]}" * (packet[6] != protocol)
+        extra += " payload length wrong" * (int.from_bytes(packet[4:6], "big") != len(packet) - 40)
+    name = PROTOCOLS.get(protocol, f"protocol {protocol}")
+    if p.CHECKSUM_OFFSET.get(protocol, 99) + 2 <= len(body) and not extra:
+        good = p.repair(bytearray(packet), len(packet) - len(body), protocol)
+        extra += " bad checksum" * (good != packet)
+    if protocol == p.TCP and len(body) >= 20:
+        sport, dport, seq, ack, words, flags, window = struct.unpack_from(">HHIIBBH", body)
+        size = (words >> 4) * 4
+        letters = "".join(letter for bit, letter in enumerate(FLAG_LETTERS) if flags >> bit & 1) or "none"
+        length = len(body) - size
+        odd = f" data offset {words >> 4}" * (size < 20 or length < 0)
+        options = tcp_options(body[20:size]) if size >= 20 else ""
+        return (
+            f"{name} {source}.{sport} > {destination}.{dport} [{letters}] seq {seq} ack {ack} win {window}"
+            f" len {length}{options}{odd}{extra}"
+        )
+    if protocol in (p.UDP, p.SCTP, p.TCP) and len(body) >= 4:
+        sport, dport = struct.unpack_from(">HH", body)
+        odd = f" udp length {int.from_bytes(body[4:6], 'big')}" if protocol == p.UDP and len(body) >= 6 else ""
+        return f"{name} {source}.{sport} > {destination}.{dport} {len(body)} bytes{odd}{extra}"
+    if protocol in (p.ICMP, p.ICMPV6) and len(body) >= 8:
+        text = f"{name} {source} > {destination} type {body[0]} code {body[1]}"
+        if is_error(protocol, body):
+            return f"{text}{extra} quoting {len(body) - 8} bytes ({describe(body[8:])})"
+        return f"{text} id {int.from_bytes(body[4:6], 'big')} {len(body)} bytes{extra}"
+    return f"{name} {source} > {destination} {len(body)} bytes{extra}"
