@@ -114,6 +114,13 @@ cdef inline void invalid(Tracker *t, Packet *p) noexcept nogil:
     t.counters[COUNT_INVALID] += 1
 
 
+cdef inline bint points_at_itself(const Key *k) noexcept nogil:
+    """Both endpoints are one: every packet but the first is then taken for a reply. (ICMP queries never are: request and
+    reply differ in type.)"""
+    return (k.lo[0] == k.hi[0] and k.lo[1] == k.hi[1] and k.lo_port == k.hi_port
+            and k.proto != PROTO_ICMP and k.proto != PROTO_ICMPV6)
+
+
 cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     """Set up `fresh` for a packet that belongs to no connection; False where the full table forbids it."""
     cdef Entry *e = &t.fresh
@@ -130,7 +137,7 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     memset(e, 0, sizeof(Entry))
     e.key = p.key
     e.master = NO_FLOW
-    if p.flip:
+    if p.flip or points_at_itself(&p.key):
         e.status = STATUS_ORIGIN_HI
     if unlikely(t.expects.count != 0):
         expected = expects_find(&t.expects, p)
@@ -160,7 +167,7 @@ cdef void conntrack_error(Tracker *t, Packet *p) noexcept nogil:
     e = t.flows.entries + index
     p.entry = index
     p.state = STATE_RELATED
-    p.direction = p.flip ^ 1 ^ (e.status & STATUS_ORIGIN_HI != 0)
+    p.direction = REPLY if points_at_itself(&p.key) else p.flip ^ 1 ^ (e.status & STATUS_ORIGIN_HI != 0)
     p.status = e.status
 
 

@@ -14,14 +14,14 @@ from fastfw.core.flows cimport (
 )
 from fastfw.core.rules cimport Rules, rules_before, rules_judge
 from fastfw.core.settings import TABLE as SETTINGS
-from fastfw.core.settings cimport SET_MAX
+from fastfw.core.settings cimport SET_MAX, SET_TCP, TCP_SYN_SENT2
 from fastfw.core.terms cimport (
-    FRAGMENT, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
+    FRAGMENT, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
     STATUS_HELPER, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
 )
 from fastfw.core.wire cimport (
     KIND_BROKEN, KIND_ERROR, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet,
-    wire_parse,
+    wire_options4_pass, wire_parse,
 )
 
 DECISION = np.dtype({
@@ -101,6 +101,10 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
         if unlikely(p.hook == HOOK_FORWARD and time_to_live(p) <= 1):
             p.verdict = VERDICT_DROP
             p.reason = TTL_EXPIRED
+        elif unlikely(p.family == 4 and p.data[0] != 0x45 and p.hook != HOOK_OUTPUT
+                      and not wire_options4_pass(p.data, (p.data[0] & 15) * 4)):
+            p.verdict = VERDICT_DROP
+            p.reason = IP_OPTIONS
         elif program != NULL:
             rules_judge(program, t, p)
     if p.verdict == VERDICT_ACCEPT:
@@ -128,6 +132,8 @@ cdef class Core:
             raise ValueError("seed: 88 bytes expected")
         for name, value in settings.items():
             self._set(name, value)
+        # the one state without a setting
+        self.tracker.settings.of[SET_TCP + TCP_SYN_SENT2] = <int64_t> 120_000_000_000
         cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_STEP
         if flows_init(&self.tracker.flows, room, seed) < 0:
             raise MemoryError(f"no memory for a table of {room} connections")

@@ -1,4 +1,4 @@
-/* What each ICMP type means to connection tracking (RFC 792, RFC 950; RFC 4443, RFC 4620, RFC 4861, RFC 2710, RFC 3810).
+/* What each ICMP type means to connection tracking (RFC 792, RFC 950; RFC 4443, RFC 4620, RFC 4861, RFC 2710, RFC 3810, RFC 4286).
  *
  * A query has a request type and a reply type; both name one connection by the request's type. Only those marked may begin one.
  * An error quotes the packet it complains about. The UNTRACKED of IPv6 keep a link alive and never belong to a
@@ -37,6 +37,8 @@ static const uint16_t icmp6_types[256] = {
     [135] = ICMP_IS_UNTRACKED, /* neighbour solicitation, advertisement */
     [136] = ICMP_IS_UNTRACKED,
     [143] = ICMP_IS_UNTRACKED, /* multicast listener report, version 2 */
+    [151] = ICMP_IS_UNTRACKED, /* multicast router advertisement, solicitation */
+    [152] = ICMP_IS_UNTRACKED,
 };
 
 static inline uint16_t icmp_class(uint8_t family, uint8_t type) {

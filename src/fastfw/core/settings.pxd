@@ -18,7 +18,7 @@ cdef enum:
 
 
 cdef enum:
-    SET_TCP = 0                       # + TcpState; slot 0 is unused, SYN_SENT2 follows SYN_SENT
+    SET_TCP = 0                       # + TcpState; slot 0 is unused, SYN_SENT2 has no sysctl
     SET_TCP_MAX_RETRANS_TIME = 10
     SET_TCP_UNACKNOWLEDGED = 11
     SET_TCP_LOOSE = 12

@@ -108,11 +108,14 @@ cdef inline void read_segment(const Packet *p, Segment *seg) noexcept nogil:
 
 
 cdef void read_syn_options(const Segment *seg, uint8_t *scale, uint8_t *flags) noexcept nogil:
-    """Window scale (RFC 7323 section 2.2) and SACK permitted (RFC 2018 section 2) of a SYN; both start from none."""
+    """Window scale (RFC 7323 section 2.2) and SACK permitted (RFC 2018 section 2) of a SYN. A SYN that carries options
+    says all anew, only LIBERAL stays with a side for good; one without any says nothing."""
     cdef uint32_t at = 20
     cdef uint8_t kind, size
+    if seg.header == 20:
+        return
     scale[0] = 0
-    flags[0] = 0
+    flags[0] &= LIBERAL
     while at < seg.options_end:
         kind = seg.tcp[at]
         if kind == 0:
@@ -322,7 +325,7 @@ cdef bint tcp_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
 cdef Step ignore(Entry *e, Packet *p, const Segment *seg, int d, int state) noexcept nogil:
     """Let a segment through unjudged, and note it: what the other side answers tells who was right."""
     cdef TcpFlow *t = &e.proto.tcp
-    cdef uint8_t scale, flags
+    cdef uint8_t scale = 0, flags = 0
     t.last_index = <uint8_t> seg.kind
     t.last_direction = <uint8_t> d
     t.last_seq = seg.seq
@@ -355,7 +358,7 @@ cdef void adopt_pending(Entry *e, int d) noexcept nogil:
     t.flags[o] = t.pending_flags
     memset(&t.side[d], 0, sizeof(TcpSide))
     t.scale[d] = 0
-    t.flags[d] = 0
+    t.flags[d] &= LIBERAL
 
 
 cdef void shorten_after_invalid(Entry *e, Packet *p, const Segment *seg, int d, const Settings *s) noexcept nogil:
@@ -415,7 +418,7 @@ cdef Reset judge_reset(const Entry *e, Packet *p, const Segment *seg, int d, con
         doubted = True
     # does it answer a SYN or an ACK that was let through unjudged? (never a doubted one: that needs ASSURED and no SYN)
     if seg.ack == t.last_end and (
-            (e.status & STATUS_SEEN_REPLY and t.last_index == SEG_SYN)
+            (e.status & STATUS_SEEN_REPLY and t.last_index == SEG_SYN and t.last_direction != d)
             or (not e.status & STATUS_ASSURED and t.last_index == SEG_ACK)):
         return RESET_TAKEN
     # or a challenge ACK that was?

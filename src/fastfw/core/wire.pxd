@@ -85,5 +85,7 @@ cdef enum:
 
 cdef void wire_parse(Packet *p) noexcept nogil
 
+# Whether an IP stack passes what comes after PREROUTING: IPv4's options (RFC 791 section 3.1), source routes refused.
+cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil
 # The transport payload's checksum with its pseudo header, as RFC 768, 793 and 8200 have it.
 cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil

@@ -8,7 +8,7 @@ from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_bytes, sum_fold, l
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
     CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED, ICMP_TYPE,
-    IP_CHECKSUM, IP_HEADER_LENGTH, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY, TCP_CHECKSUM,
+    IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY, TCP_CHECKSUM,
     TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH, REASON_NONE,
 )
 
@@ -208,6 +208,77 @@ cdef int skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_
     return <int> here
 
 
+cdef bint options_pass(const uint8_t *at, uint32_t size) noexcept nogil:
+    """Whether an IPv6 stack that is not addressed itself passes a hop-by-hop header's options (RFC 8200 section 4.2): at
+    most seven bytes of padding in a row, of zeros; at most eight options; unknown ones only if they say so."""
+    cdef uint32_t here = 2, step, padding = 0, count = 0, k
+    cdef uint8_t kind
+    while here < size:
+        kind = at[here]
+        if kind == 0:
+            padding += 1
+            if padding > 7:
+                return False
+            here += 1
+            continue
+        if here + 2 > size:
+            return False
+        step = at[here + 1] + 2
+        if here + step > size:
+            return False
+        if kind == 1:
+            padding += step
+            if padding > 7:
+                return False
+            for k in range(here + 2, here + step):
+                if at[k]:
+                    return False
+        else:
+            count += 1
+            padding = 0
+            if count > 8:
+                return False
+            if kind == 5:
+                if step != 4:
+                    return False
+            elif kind == 0xc2 or kind & 0xc0:
+                return False
+        here += step
+    return True
+
+
+cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil:
+    cdef uint32_t at = 20
+    cdef uint8_t kind, size, pointer
+    while at < header:
+        kind = ip[at]
+        if kind == 0:
+            return True
+        if kind == 1:
+            at += 1
+            continue
+        if at + 2 > header:
+            return False
+        size = ip[at + 1]
+        if size < 2 or at + size > header:
+            return False
+        if kind == 131 or kind == 137:
+            return False
+        if kind == 7:
+            if size < 3:
+                return False
+            pointer = ip[at + 2]
+            if pointer < 4 or (pointer <= size and pointer + 3 > size):
+                return False
+        elif kind == 68:
+            if size < 4 or ip[at + 2] < 5:
+                return False
+        elif kind == 148 and size < 4:
+            return False
+        at += size
+    return True
+
+
 cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t family, Key *key, uint8_t *flip) noexcept nogil:
     """The key of the packet quoted in an ICMP error at offset `ip`; False where too little of it is there."""
     cdef uint8_t proto
@@ -385,6 +456,13 @@ cdef inline void parse_ipv6(Packet *p) noexcept nogil:
     if p.have > total:
         p.have = total
     p.proto = ip[6]
+    if unlikely(p.proto == PROTO_HOPOPTS):
+        if p.have < 48 or p.have < 48 + <uint32_t> ip[41] * 8:
+            settle(p, KIND_REFUSED, IP_TRUNCATED)
+            return
+        if not options_pass(ip + 40, (ip[41] + 1) * 8):
+            settle(p, KIND_REFUSED, IP_OPTIONS)
+            return
     l4 = skip_extensions(ip, 40, p.have, &p.proto, &frag)
     if unlikely(l4 < 0):
         p.l4 = 40
