@@ -8,7 +8,10 @@ from tests.kernel.compare import Setup, compare, differing, entries, seeds, shri
 from tests.kernel.oracle import Oracle, missing
 from tests.traffic import packets as p
 
-LINE = "ipv4     2 udp      17 {} src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 use={}"
+LINE = (
+    "ipv4     2 udp      17 {} src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1"
+    + (" mark=0 zone=0 use={}")
+)
 
 
 def test_timeouts_may_be_two_seconds_apart() -> None:
