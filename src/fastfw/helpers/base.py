@@ -1,0 +1,135 @@
+"""The form every helper has: payload and its flow in, expectations and perhaps a verdict out."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, ClassVar, Protocol
+
+TCP, UDP, GRE = 6, 17, 47
+"""Protocol numbers (IANA)."""
+
+ORIGINAL, REPLY = 0, 1
+"""Directions of a packet within its connection."""
+
+
+class Verdict(enum.IntEnum):
+    """What a helper may say of the packet whose payload it was given."""
+
+    DROP = 0
+    ACCEPT = 1
+
+
+DROP, ACCEPT = Verdict.DROP, Verdict.ACCEPT
+
+
+class Flow(Protocol):
+    """The packet at hand and the connection it belongs to, as the engine hands them to a helper.
+
+    Addresses are 4 (IPv4) or 16 bytes (IPv6) in network order, ports are plain numbers. Valid only during the call.
+    """
+
+    @property
+    def direction(self) -> int:
+        """0 if the packet goes with the connection's first packet (ORIGINAL), 1 if against it (REPLY)."""
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+
+    @property
+    def protocol(self) -> int:
+        """The transport's protocol number: 6 for TCP, 17 for UDP."""
+
+    @property
+    def source(self) -> bytes:
+        """Address the packet comes from."""
+
+    @property
+    def source_port(self) -> int:
+        """Port the packet comes from."""
+
+    @property
+    def destination(self) -> bytes:
+        """Address the packet goes to."""
+
+    @property
+    def destination_port(self) -> int:
+        """Port the packet goes to."""
+
+    @property
+    def established(self) -> bool:
+        """Whether the packet's state is ESTABLISHED, in either direction."""
+
+    @property
+    def sequence(self) -> int:
+        """TCP: sequence number of the payload's first byte, 32 bits; otherwise 0."""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """The helper's own notes on this connection; they live as long as it does."""
+
+    def expect(
+        self,
+        *,
+        destination: bytes,
+        port: int,
+        protocol: int = TCP,
+        source: bytes | None = None,
+        source_port: int | None = None,
+        permanent: bool = False,
+        timeout: int | None = None,
+        class_: int = 0,
+        helper: str | None = None,
+    ) -> bool:
+        """Wait for one connection from `source` (None: anyone; `source_port` likewise) to `destination` and `port`.
+
+        The connection that comes is RELATED. One like it that this connection already waits for begins its time anew;
+        where the helper's limit is reached the oldest of the class gives way. `permanent` serves any number of
+        connections. `timeout` is in seconds, None: the helper's own. `helper` names the helper that the connection
+        which comes will carry. For GRE the ports are the call's keys.
+
+        False: it clashes with what another connection waits for, or `nf_conntrack_expect_max` is reached.
+        """
+
+
+class Helper:
+    """Subclass this to follow a protocol that announces further connections. One instance serves one engine.
+
+    What one connection needs remembered belongs in `flow.memory`, never in the instance.
+    """
+
+    name: ClassVar[str]
+    """As in `CT --helper NAME`."""
+
+    ports: ClassVar[tuple[tuple[int, int], ...]] = ()
+    """(protocol number, port) of connections the helper is for."""
+
+    families: ClassVar[tuple[int, ...]] = (4, 6)
+    """IP versions it works over."""
+
+    limit: ClassVar[int] = 1
+    """Expectations alive at once per connection; 0: no limit. One more makes the oldest give way."""
+
+    timeout: ClassVar[int] = 300
+    """Seconds an expectation waits."""
+
+    stream: ClassVar[bool] = False
+    """Whether TCP payload is handed over in order and without repetition, reassembled, instead of packet by packet."""
+
+    prefixes: ClassVar[tuple[bytes, ...]] = ()
+    """If any: only payload that begins with one of them, upper or lower case alike, needs a look."""
+
+    contains: ClassVar[bytes] = b""
+    """If not empty: only payload that has this in it needs a look."""
+
+    def policy(self, class_: int) -> tuple[int, int]:
+        """(limit, timeout in seconds) of one class of expectations."""
+        return self.limit, self.timeout
+
+    def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
+        """Look at one packet's payload (never empty, valid only during the call); announce by `flow.expect`.
+
+        Returns DROP to have the packet dropped; None is as good as ACCEPT. An exception detaches the helper from the
+        connection; the packet goes on.
+        """
+        raise NotImplementedError
