@@ -21,7 +21,7 @@ cdef extern from "<pthread.h>" nogil:
 
 
 cdef enum:
-    BATCH = 64               # packets that go through the stages together
+    BATCH = 128              # packets that go through the stages together
 
 
 # One packet's decision in a result array; the layout is DECISION's.

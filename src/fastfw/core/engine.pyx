@@ -45,6 +45,9 @@ if sizeof(Outcome) != DECISION.itemsize or sizeof(Entry) != ENTRY.itemsize:
 
 cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_OUTPUT}
 
+cdef enum:
+    AHEAD = 8               # packets between the stages: about as many lines as a core fetches at once
+
 # Without a limit of its own (nf_conntrack_max 0) the table grows in steps of this size.
 cdef uint32_t UNLIMITED_STEP = 1 << 20
 
@@ -205,17 +208,19 @@ cdef class Core:
         cdef Tracker *t = &self.tracker
         cdef uint32_t i
         cdef Packet *p
-        for i in range(n):
-            p = batch + i
-            wire_parse(p)
-            if likely(p.kind <= KIND_BROKEN):
-                p.hash = flows_hash(&t.flows, &p.key)
-                prefetch_read(flows_home(&t.flows, p.hash))
-        for i in range(n):
-            p = batch + i
-            p.candidate = flows_guess(&t.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
-        for i in range(n):
-            judge(self, batch + i)
+        # a pipeline: while one packet is judged, the lines of those behind it are on their way
+        for i in range(n + 2 * AHEAD):
+            if i < n:
+                p = batch + i
+                wire_parse(p)
+                if likely(p.kind <= KIND_BROKEN):
+                    p.hash = flows_hash(&t.flows, &p.key)
+                    prefetch_read(flows_home(&t.flows, p.hash))
+            if AHEAD <= i < n + AHEAD:
+                p = batch + i - AHEAD
+                p.candidate = flows_guess(&t.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
+            if i >= 2 * AHEAD:
+                judge(self, batch + i - 2 * AHEAD)
         conntrack_sweep(t, (n >> 3) + 1)
 
     cdef void call_helper(self, Packet *p) noexcept with gil:
