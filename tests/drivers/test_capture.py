@@ -107,7 +107,7 @@ def test_link_types(name: str, ip: bytes) -> None:
     )
     assert packets(cap)[0] == ip
     assert cap.wire_length[0] == len(ip) + 100
-    assert reasons(cap) == [""] + ["link-truncated"] * (header + 1)
+    assert reasons(cap) == [""] + ["link_truncated"] * (header + 1)
     assert not cap.length[1:].any()
 
 
@@ -115,7 +115,7 @@ def test_link_types(name: str, ip: bytes) -> None:
 def test_link_types_of_one_ip_version(linktype: int, packet: bytes, other: bytes) -> None:
     """A link that carries one version only refuses the other."""
     cap = Capture.from_bytes(cf.pcap([cf.record(packet), cf.record(other)], linktype=linktype))
-    assert reasons(cap) == ["", "ip-version-mismatch"]
+    assert reasons(cap) == ["", "ip_version_mismatch"]
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_link_types_of_one_ip_version(linktype: int, packet: bytes, other: bytes
     [
         (cf.ethernet(bytes(28), 0x0806), "arp"),
         (cf.ethernet(bytes(28), 0x0806, tags=(0x8100,)), "arp"),
-        (cf.ethernet(bytes(46), 0x88CC), "not-ip"),
-        (cf.MACS + b"\0\x26\x42\x42\x03" + bytes(35), "not-ip"),
-        (cf.MACS + b"\0\x26\xaa\xaa\x03\0\0\x0c\x20\0" + bytes(35), "not-ip"),
-        (cf.MACS + b"\x06\x00" + cf.IPV4, "not-ip"),
-        (cf.ethernet(cf.IPV4, tags=(0x8100,) * 9), "too-many-vlan-tags"),
-        (cf.ethernet(cf.IPV6, 0x0800), "ip-version-mismatch"),
-        (cf.ethernet(cf.IPV4, 0x86DD), "ip-version-mismatch"),
-        (cf.ethernet(bytes.fromhex("110900000000"), 0x8864), "not-ip"),
-        (cf.ethernet(bytes.fromhex("1100000000 06 c021".replace(" ", "")), 0x8864), "not-ip"),
+        (cf.ethernet(bytes(46), 0x88CC), "not_ip"),
+        (cf.MACS + b"\0\x26\x42\x42\x03" + bytes(35), "not_ip"),
+        (cf.MACS + b"\0\x26\xaa\xaa\x03\0\0\x0c\x20\0" + bytes(35), "not_ip"),
+        (cf.MACS + b"\x06\x00" + cf.IPV4, "not_ip"),
+        (cf.ethernet(cf.IPV4, tags=(0x8100,) * 9), "too_many_vlan_tags"),
+        (cf.ethernet(cf.IPV6, 0x0800), "ip_version_mismatch"),
+        (cf.ethernet(cf.IPV4, 0x86DD), "ip_version_mismatch"),
+        (cf.ethernet(bytes.fromhex("110900000000"), 0x8864), "not_ip"),
+        (cf.ethernet(bytes.fromhex("1100000000 06 c021".replace(" ", "")), 0x8864), "not_ip"),
     ],
 )
 def test_frames_without_ip(frame: bytes, reason: str) -> None:
@@ -164,7 +164,7 @@ def test_ethernet_padding_stays_in_length() -> None:
 def test_loopback_of_unknown_family() -> None:
     """A BSD loopback record of another address family is no IP packet."""
     data = cf.pcap([cf.record(b"\7\0\0\0" + cf.IPV4), cf.record(b"\2\0\0\1" + cf.IPV4)], linktype=0)
-    assert reasons(Capture.from_bytes(data)) == ["not-ip", "not-ip"]
+    assert reasons(Capture.from_bytes(data)) == ["not_ip", "not_ip"]
 
 
 def test_old_pcap_with_lengths_in_the_other_order() -> None:
@@ -264,7 +264,7 @@ def test_interface_of_unsupported_link_type() -> None:
     data = cf.section() + cf.interface(105) + cf.interface(101)
     data += cf.enhanced(bytes(50), 1) + cf.enhanced(cf.IPV4, 2, port=1) + cf.enhanced(bytes(50), 3)
     cap = Capture.from_bytes(data)
-    assert reasons(cap) == ["link-type-unsupported", "", "link-type-unsupported"]
+    assert reasons(cap) == ["link_type_unsupported", "", "link_type_unsupported"]
     (warning,) = cap.warnings
     assert "105 (IEEE 802.11)" in warning
     assert "1 Ethernet" in warning
@@ -277,7 +277,7 @@ def test_records_of_unknown_interfaces_and_lying_blocks() -> None:
     data = cf.section() + cf.simple(cf.IPV4) + cf.interface() + cf.enhanced(cf.IPV4, 1, port=7) + bytes(lying)
     data += cf.block(6, bytes(8)) + cf.block(3, b"") + cf.block(2, bytes(16)) + cf.enhanced(cf.IPV4, 9)
     cap = Capture.from_bytes(data)
-    assert reasons(cap) == ["interface-unknown"] * 2 + ["record-damaged"] * 4 + [""]
+    assert reasons(cap) == ["interface_unknown"] * 2 + ["record_damaged"] * 4 + [""]
     assert len(cap.warnings) == 2
 
 
@@ -357,7 +357,7 @@ def test_trailing_zeros() -> None:
 def test_empty_records_between_others_are_kept() -> None:
     """Records without bytes and without time count as records while something follows."""
     cap = Capture.from_bytes(cf.pcap([cf.record(b"", 0)] * 5 + [cf.record(cf.IPV4)]))
-    assert reasons(cap) == ["link-truncated"] * 5 + [""]
+    assert reasons(cap) == ["link_truncated"] * 5 + [""]
 
 
 def test_impossible_length_stops_reading() -> None:

@@ -29,13 +29,13 @@ __all__ = ["LINK_REASONS", "LINK_TYPES", "Capture", "CaptureError", "Interface"]
 LINK_REASONS = (
     "",
     "arp",
-    "not-ip",
-    "link-truncated",
-    "link-type-unsupported",
-    "interface-unknown",
-    "record-damaged",
-    "too-many-vlan-tags",
-    "ip-version-mismatch",
+    "not_ip",
+    "link_truncated",
+    "link_type_unsupported",
+    "interface_unknown",
+    "record_damaged",
+    "too_many_vlan_tags",
+    "ip_version_mismatch",
 )
 
 #: Link types that can be read, and a few that are commonly met and cannot.

@@ -1,0 +1,156 @@
+"""What the verbs take from their arguments: captures, rulesets, settings, addresses. Each fault is one CliError."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import ipaddress
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+from fastfw.cli.errors import CliError
+from fastfw.core.settings import TABLE as SETTINGS
+from fastfw.drivers.capture import Capture, CaptureError
+from fastfw.engine import HOOKS, Engine, SettingError, check_setting
+from fastfw.ruleset import Ruleset, RulesetError
+
+SYSCTL_PREFIX = "net.netfilter."
+INTERFACE_LIMIT = 15
+"""Bytes of an interface's name in Linux."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CliError(f"{message}; see `{self.prog} --help'")
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what firewall the packets meet."""
+    group = parser.add_argument_group("the firewall")
+    group.add_argument("--rules", metavar="FILE", help="IPv4 rules, as iptables-save prints them; - is standard input")
+    group.add_argument("--rules6", metavar="FILE", help="IPv6 rules, as ip6tables-save prints them")
+    group.add_argument("--hook", choices=sorted(HOOKS), help="chain that all packets meet (default FORWARD)")
+    group.add_argument(
+        "--local",
+        metavar="ADDR",
+        action="append",
+        default=[],
+        help="an address of the firewall itself: packets to it meet INPUT, from it OUTPUT, all others FORWARD",
+    )
+    group.add_argument("--in-interface", metavar="NAME", default="", help="interface the packets come in by")
+    group.add_argument("--out-interface", metavar="NAME", default="", help="interface the packets leave by")
+    group.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a setting by its sysctl name, such as nf_conntrack_tcp_loose=0",
+    )
+    group.add_argument(
+        "--helper",
+        metavar="NAME[:PROTO:PORT]",
+        action="append",
+        default=[],
+        help="attach a helper, such as ftp or ftp:tcp:2121",
+    )
+
+
+def make_engine(args: argparse.Namespace) -> tuple[Engine, Ruleset | None, Ruleset | None]:
+    """The engine that add_engine_options' arguments describe, and its rulesets."""
+    if args.hook and args.local:
+        raise CliError("--hook and --local exclude each other: --local tells each packet's hook")
+    for option in ("in_interface", "out_interface"):
+        name = getattr(args, option)
+        if len(name.encode("utf-8", "surrogateescape")) > INTERFACE_LIMIT or re.search(r"[\s/]", name):
+            raise CliError(
+                f"--{option.replace('_', '-')} {name!r}: an interface name of up to {INTERFACE_LIMIT} bytes expected"
+            )
+    settings = read_settings(args.set)
+    rules4 = read_rules(args.rules, 4) if args.rules else None
+    rules6 = read_rules(args.rules6, 6) if args.rules6 else None
+    return build_engine(rules4, rules6, settings, args.helper), rules4, rules6
+
+
+def build_engine(
+    rules4: Ruleset | None, rules6: Ruleset | None, settings: dict[str, int], helpers: Sequence[str]
+) -> Engine:
+    """An engine; rules and helpers it cannot take are CliErrors."""
+    try:
+        return Engine(rules4=rules4, rules6=rules6, settings=settings, helpers=helpers)
+    except RulesetError as error:
+        raise CliError(located(error)) from None
+    except ValueError as error:
+        raise CliError(str(error)) from None
+
+
+def read_rules(path: str, family: int) -> Ruleset:
+    """The ruleset in a file; `-` is standard input."""
+    name = "standard input" if path == "-" else path
+    try:
+        if path == "-":
+            content = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                content = file.read()
+    except OSError as error:
+        raise CliError(f"{name}: {error.strerror}") from None
+    try:
+        return Ruleset.parse(content.decode("utf-8", "surrogateescape"), family=family, filename=name)
+    except RulesetError as error:
+        raise CliError(located(error)) from None
+
+
+def located(error: RulesetError) -> str:
+    """FILE:LINE:COLUMN: reason."""
+    reason = error.reason.encode("utf-8", "backslashreplace").decode()
+    return f"{error.filename}:{error.line}:{error.column}: {reason}"
+
+
+def read_settings(items: Iterable[str]) -> dict[str, int]:
+    """NAME=VALUE items; a later one overrides an earlier one of the same name."""
+    settings = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        name = name.strip().removeprefix(SYSCTL_PREFIX)
+        if not equals:
+            raise CliError(f"--set {item}: NAME=VALUE expected")
+        if name == "nf_conntrack_count":
+            raise CliError(f"--set {item}: {name} is read only")
+        if name not in SETTINGS:
+            near = difflib.get_close_matches(name, SETTINGS, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise CliError(f"--set {item}: no setting `{name}'{hint}")
+        if not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text, re.ASCII):
+            raise CliError(f"--set {item}: a whole number from 0 to {SETTINGS[name][2]} expected, not `{text}'")
+        try:
+            settings[name] = check_setting(name, int(text))
+        except SettingError as error:
+            raise CliError(f"--set {error}") from None
+    return settings
+
+
+def read_addresses(items: Iterable[str]) -> tuple[bytes, bytes]:
+    """The IPv4 and the IPv6 addresses among `items`, each packed one after the other in network order."""
+    packed = {4: b"", 6: b""}
+    for item in items:
+        try:
+            address = ipaddress.ip_address(item.partition("%")[0])
+        except ValueError:
+            raise CliError(f"--local {item}: an IPv4 or IPv6 address expected") from None
+        packed[address.version] += address.packed
+    return packed[4], packed[6]
+
+
+def open_capture(path: str, progress: Callable[[int, int], object] | None = None) -> Capture:
+    """A capture file; `-` is standard input."""
+    name = "standard input" if path == "-" else path
+    try:
+        return Capture("/dev/stdin" if path == "-" else path, progress=progress)
+    except CaptureError as error:
+        raise CliError(f"{name}: {error}") from None
+    except OSError as error:
+        raise CliError(f"{name}: {error.strerror}") from None
