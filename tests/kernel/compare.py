@@ -7,6 +7,7 @@ shortest list of packets found that still shows it. Exit status 0: none, 1: some
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 import sys
 import time
@@ -19,13 +20,16 @@ import numpy as np
 import numpy.typing as npt
 from fastfw.core.terms import Reason, Verdict
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, STATES, Oracle, missing, pack, words
-from tests.traffic.describe import describe, flow_key
+from tests.traffic.describe import Key, describe, flow_key
 from tests.traffic.generate import generate
 
 import fastfw
 
 TOLERANCE = 2
 """Seconds by which a timeout may differ: the two tables are not read at the same instant."""
+
+REDUCIBLE = 2000
+"""Packets up to which a list is reduced that shows a difference only as a whole."""
 
 ANSWERED = ("state", "direction", "assured", "seen_reply", "expected")
 Packets = Sequence[bytes]
@@ -167,16 +171,33 @@ def shrink(packets: list[bytes], fails: Callable[[Packets], bool]) -> list[bytes
         size = max(1, size // 2)
 
 
-def key_of(comparison: Comparison, difference: Difference) -> object:
+def line_key(line: str) -> Key:
+    """The connection of a table line, as ``flow_key`` names that of a packet."""
+    protocol = int(line.split()[3])
+    fields: dict[str, str] = {}
+    for name, value in re.findall(r"(\w+)=(\S+)", line):
+        fields.setdefault(name, value)
+    source, destination = (str(ipaddress.ip_address(fields[name])) for name in ("src", "dst"))
+    if "sport" in fields:
+        return protocol, frozenset(((source, int(fields["sport"])), (destination, int(fields["dport"]))))
+    if "id" in fields:
+        return protocol, frozenset((source, destination)), int(fields["id"]).to_bytes(2, "big")
+    return protocol, frozenset((source, destination))
+
+
+def key_of(comparison: Comparison, difference: Difference) -> Key:
     """The connection a difference is about."""
     if difference.index >= 0:
         return flow_key(comparison.packets[difference.index])
-    line = difference.kernel if difference.kernel != "-" else difference.ours
-    return tuple(re.findall(r"(?:ipv[46]|src=\S+|dst=\S+|port=\d+|id=\d+)", line)[:5])
+    return line_key(difference.kernel if difference.kernel != "-" else difference.ours)
 
 
 def reduce(setup: Setup, oracle: Oracle, comparison: Comparison, difference: Difference) -> Comparison:
-    """The smallest comparison found that still shows a difference of the same kind."""
+    """The smallest comparison found that still shows a difference of the same kind, if it shows again at all.
+
+    A connection depends on nothing but its own packets, so all others are left out first; only where that hides the
+    difference is the whole list tried, up to a length at which leaving out one by one is still quick.
+    """
     in_table = difference.index < 0
 
     def fails(packets: Packets) -> bool:
@@ -184,32 +205,12 @@ def reduce(setup: Setup, oracle: Oracle, comparison: Comparison, difference: Dif
         return any((each.index < 0) == in_table for each in found)
 
     packets = list(comparison.packets if in_table else comparison.packets[: difference.index + 1])
-    if not in_table:
-        key = flow_key(packets[-1])
-        related = [packet for packet in packets if flow_key(packet) == key]
-        if fails(related):
-            packets = related
-    else:
-        # Halve over whole connections first: an entry depends on nothing but its own packets.
-        keys = list({flow_key(packet) for packet in packets})
-        text = difference.kernel + difference.ours
-        for key in keys:
-            ends = next((part for part in key if isinstance(part, frozenset)), frozenset())
-            names = {str(end[0]) if isinstance(end, tuple) else str(end) for end in ends}
-            if not all(long_form(name) in text for name in names):
-                continue
-            related = [packet for packet in packets if flow_key(packet) == key]
-            if fails(related):
-                packets = related
-                break
-    return compare(setup, oracle, shrink(packets, fails))
-
-
-def long_form(name: str) -> str:
-    """An address as the table prints it."""
-    import ipaddress
-
-    return ipaddress.ip_address(name).exploded if name else name
+    key = key_of(comparison, difference)
+    related = [packet for packet in packets if flow_key(packet) == key]
+    if fails(related):
+        return compare(setup, oracle, shrink(related, fails))
+    packets = packets[-REDUCIBLE:]
+    return compare(setup, oracle, shrink(packets, fails) if fails(packets) else related)
 
 
 def report(comparison: Comparison) -> str:
