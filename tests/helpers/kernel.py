@@ -173,6 +173,7 @@ class FakeFlow:
     established: bool = True
     memory: dict[str, Any] = field(default_factory=dict)
     waiting: list[Expectation] = field(default_factory=list)
+    lives: int | None = None
 
     @property
     def family(self) -> int:
@@ -227,6 +228,9 @@ class FakeFlow:
             self.waiting.remove(next(one for one in self.waiting if one.class_ == class_))
         self.waiting.append(made)
         return True
+
+    def refresh(self, seconds: int) -> None:
+        self.lives = seconds
 
 
 def ask_helper(helper: Helper, who: Ends, talk: Sequence[Say]) -> Heard:

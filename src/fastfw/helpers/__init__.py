@@ -31,7 +31,13 @@ __all__ = [
 ENTRY_POINTS = "fastfw.helpers"
 """The entry point group in which an installed package names helper classes of its own."""
 
-BUILT_IN = {"ftp": "fastfw.helpers.ftp:FtpHelper"}
+BUILT_IN = {
+    "amanda": "fastfw.helpers.amanda:AmandaHelper",
+    "ftp": "fastfw.helpers.ftp:FtpHelper",
+    "irc": "fastfw.helpers.irc:IrcHelper",
+    "sane": "fastfw.helpers.sane:SaneHelper",
+    "tftp": "fastfw.helpers.tftp:TftpHelper",
+}
 """Helper name -> module:class."""
 
 PROTOCOLS = {"tcp": TCP, "udp": UDP}

@@ -91,6 +91,9 @@ class Flow(Protocol):
         False: it clashes with what another connection waits for, or `nf_conntrack_expect_max` is reached.
         """
 
+    def refresh(self, seconds: int) -> None:
+        """Let the connection itself live for `seconds` from now unless another packet comes."""
+
 
 class Helper:
     """Subclass this to follow a protocol that announces further connections. One instance serves one engine.

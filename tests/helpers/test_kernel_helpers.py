@@ -1,0 +1,66 @@
+"""Every helper against the kernel's own: same packets dropped, same expectations left."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from tests.kernel.oracle import Oracle
+
+from fastfw.helpers import find
+
+from . import small_talk
+from .kernel import Ends, Say, ask_kernel, differences, ends, missing
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+
+CONVERSATIONS = 1200
+"""A helper, family and seed; what they leave expected stays below nf_conntrack_expect_max (4096)."""
+
+TALKS: dict[str, Callable[[random.Random, Ends], list[Say]]] = {
+    "amanda": small_talk.amanda,
+    "irc": small_talk.irc,
+    "sane": small_talk.sane,
+    "tftp": small_talk.tftp,
+}
+CASES = [
+    pytest.param(name, protocol, port, family, id=f"{name}-{protocol}-{family}")
+    for name in TALKS
+    for protocol, port in find(name).ports
+    for family in find(name).families
+]
+WORDS = {6: "tcp", 17: "udp"}
+
+
+def attach(oracle: Oracle, name: str, protocol: int, port: int, family: int) -> None:
+    command = {4: "iptables-legacy", 6: "ip6tables-legacy"}[family]
+    rule = ["-p", WORDS[protocol], "--dport", str(port), "-j", "CT", "--helper", name]
+    oracle.command(command, "-t", "raw", "-A", "PREROUTING", *rule)
+
+
+@pytest.mark.parametrize(("name", "protocol", "port", "family"), CASES)
+def test_same_drops_and_expectations(name: str, protocol: int, port: int, family: int, seed: int) -> None:
+    """Right, odd, mutated and cut messages in either direction leave what the kernel's helper leaves."""
+    chance = random.Random(f"{seed} {name} {family}")
+    talks = []
+    for number in range(1, CONVERSATIONS + 1):
+        who = ends(number, family, port, protocol)
+        talks.append((who, TALKS[name](chance, who)))
+    with Oracle({"nf_conntrack_tcp_be_liberal": 1}) as oracle:
+        attach(oracle, name, protocol, port, family)
+        found = differences(oracle, find(name), talks)
+        expecting = sum(bool(heard.expected) for heard in ask_kernel(oracle, talks))
+    assert not found, f"seed {seed}: {len(found)} of {len(talks)} differ, such as\n{found[0]}"
+    assert expecting > CONVERSATIONS // 10, "the kernel expects something often enough to compare"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_amanda_lets_the_connection_wait(family: int) -> None:
+    """A reply keeps Amanda's own connection for 300 s, and not for UDP's 30."""
+    who = ends(1, family, 10080, 17)
+    with Oracle() as oracle:
+        attach(oracle, "amanda", 17, 10080, family)
+        ask_kernel(oracle, [(who, [Say(0, b"REQ\n"), Say(1, b"ACK\n")])])
+        (line,) = oracle.table()
+    assert int(line.split()[4]) in range(290, 301)

@@ -1,0 +1,120 @@
+"""TFTP, IRC, Amanda and SANE: what is expected of right messages, and of wrong ones."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tests.traffic import packets as p
+
+from fastfw.helpers import DROP, find, known
+
+from . import small_talk
+from .kernel import Ends, FakeFlow, Heard, Say, ask_helper, ends
+
+CLIENT, SERVER = p.address("172.16.6.62"), p.address("172.16.6.61")
+
+
+def hear(name: str, *talk: Say) -> Heard:
+    helper = find(name)
+    protocol, port = helper.ports[0]
+    return ask_helper(helper, Ends(CLIENT, SERVER, 40000, port, protocol), talk)
+
+
+@pytest.mark.parametrize("kind", [b"\0\1", b"\0\2"])
+def test_tftp_request(kind: bytes) -> None:
+    """A read or write request: the server may answer from any port to the port the request came from."""
+    (one,) = hear("tftp", Say(0, kind + b"file\0octet\0")).expected
+    assert one == (p.UDP, SERVER, None, CLIENT, 40000, False, 0, 300)
+    assert hear("tftp", Say(0, kind + b"file\0octet\0"), Say(1, kind)).expected == (one,)
+
+
+def test_tftp_other_messages() -> None:
+    """Data, acknowledgements, errors and a cut request announce nothing."""
+    for message in (b"\0\3\0\1data", b"\0\4\0\1", b"\0\5\0\1no\0", b"\0\6", b"\0", b"\1\0file\0"):
+        assert hear("tftp", Say(0, message)) == ((True,), ())
+
+
+@pytest.mark.parametrize("command", [b"SEND", b"CHAT", b"MOVE", b"TSEND", b"SCHAT"])
+def test_irc_offer(command: bytes) -> None:
+    """A DCC offer at the client's own address: anyone may connect to it."""
+    number = int.from_bytes(CLIENT, "big")
+    (one,) = hear("irc", Say(0, b"PRIVMSG bob :\1DCC %s a.txt %d 5000 12\1\r\n" % (command, number))).expected
+    assert one == (p.TCP, None, None, CLIENT, 5000, False, 0, 300)
+
+
+def test_irc_what_is_no_offer() -> None:
+    """Another's address, port 0, the server's words, another command, no newline: nothing is announced."""
+    own, other = int.from_bytes(CLIENT, "big"), int.from_bytes(SERVER, "big")
+    for direction, line in (
+        (0, b"PRIVMSG bob :\1DCC SEND a.txt %d 5000 12\1\r\n" % other),
+        (0, b"PRIVMSG bob :\1DCC SEND a.txt %d 0 12\1\r\n" % own),
+        (0, b"PRIVMSG bob :\1DCC SEND a.txt %d 5000 12\1" % own),
+        (0, b"PRIVMSG bob :\1DCC RESUME a.txt %d 5000 12\1\r\n" % own),
+        (0, b"PRIVMSG bob :look: \1DCC SEND a.txt %d 5000 12\1\r\n" % own),
+        (0, b"NOTICE bob :\1DCC SEND a.txt %d 5000 12\1\r\n" % own),
+        (1, b"PRIVMSG bob :\1DCC SEND a.txt %d 5000 12\1\r\n" % other),
+    ):
+        assert hear("irc", Say(direction, line)) == ((True,), ())
+
+
+def test_irc_nine_offers_leave_the_newest_eight() -> None:
+    """Eight offers wait at once; one more makes the oldest give way."""
+    number = int.from_bytes(CLIENT, "big")
+    offers = [Say(0, b"PRIVMSG bob :\1DCC SEND a %d %d 12\1\r\n" % (number, port)) for port in range(5000, 5009)]
+    assert [one.port for one in hear("irc", *offers).expected] == list(range(5001, 5009))
+
+
+def test_amanda_reply() -> None:
+    """The server may connect to each port the client's reply names; the connection itself is kept for 300 s."""
+    helper = find("amanda")
+    flow = FakeFlow(helper, Ends(SERVER, CLIENT, 700, 10080, p.UDP), direction=1)
+    text = b"Amanda 2.5 REP HANDLE 0 SEQ 1\nCONNECT DATA 1024 MESG 1025 INDEX 1026\nOPTIONS ;\n"
+    assert helper.on_payload(memoryview(text), flow) is None
+    assert [(one.source, one.destination, one.port) for one in flow.waiting] == [
+        (SERVER, CLIENT, port) for port in (1024, 1025, 1026)
+    ]
+    assert flow.lives == 300
+    assert {one.timeout for one in flow.waiting} == {180}
+
+
+def test_amanda_request_announces_nothing() -> None:
+    """Only replies count, and only a whole line."""
+    assert hear("amanda", Say(0, b"CONNECT DATA 1024\n")).expected == ()
+    assert hear("amanda", Say(0, b"x"), Say(1, b"CONNECT DATA 1024")).expected == ()
+    assert hear("amanda", Say(0, b"x"), Say(1, b"CONNECT DATA 0 MESG 7\n")).expected == ()
+
+
+def test_sane_start() -> None:
+    """The reply right after a start request carries the data port; any other reply does not."""
+    start, close = b"\0\0\0\7\0\0\0\0", b"\0\0\0\3\0\0\0\0"
+    reply = b"\0\0\0\0\0\0\x13\x88\0\0\x12\x34"
+    (one,) = hear("sane", Say(0, start), Say(1, reply)).expected
+    assert one == (p.TCP, CLIENT, None, SERVER, 5000, False, 0, 300)
+    assert hear("sane", Say(0, close), Say(1, reply)).expected == ()
+    assert hear("sane", Say(0, start), Say(1, b"\0\0\0\7" + reply[4:]), Say(1, reply)).expected == ()
+    assert hear("sane", Say(0, start), Say(0, close), Say(1, reply)).expected == ()
+
+
+@pytest.mark.parametrize("name", known())
+def test_what_the_cheap_test_passes_over_says_nothing(name: str, seed: int) -> None:
+    """A payload without the helper's prefixes or contents leaves no expectation, verdict or note."""
+    helper = find(name)
+    talk = getattr(small_talk, name.replace("-", "_"), None)
+    if talk is None or not (helper.prefixes or helper.contains):
+        pytest.skip("every payload of this helper is looked at")
+    chance = random.Random(seed)
+    passed_over = 0
+    for number in range(2000):
+        who = ends(number, 4, helper.ports[0][1], helper.ports[0][0])
+        for say in talk(chance, who):
+            head = say.payload.upper()
+            if helper.contains in say.payload and (
+                not helper.prefixes or any(head.startswith(prefix.upper()) for prefix in helper.prefixes)
+            ):
+                continue
+            passed_over += 1
+            flow = FakeFlow(helper, who, direction=say.direction)
+            assert helper.on_payload(memoryview(say.payload), flow) is not DROP
+            assert (flow.waiting, flow.memory, flow.lives) == ([], {}, None)
+    assert passed_over > 100
