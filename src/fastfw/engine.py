@@ -14,6 +14,7 @@ from fastfw.connection import Connection, from_entry
 from fastfw.core.engine import DECISION, Core
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.terms import Hook, Reason
+from fastfw.helpers import Helper, Spec, parse_spec
 
 if TYPE_CHECKING:
     from fastfw.ruleset import Ruleset
@@ -82,7 +83,7 @@ class Engine(Core):
         rules4: Ruleset | None = None,
         rules6: Ruleset | None = None,
         settings: Mapping[str, int] | None = None,
-        helpers: Iterable[object] = (),
+        helpers: Iterable[str | Helper | Spec] = (),
         *,
         seed: bytes | None = None,
     ) -> None:
@@ -90,6 +91,8 @@ class Engine(Core):
         for name, value in (settings or {}).items():
             values[name] = check_setting(name, value)
         super().__init__(values, seed if seed is not None else secrets.token_bytes(88))
+        for helper in helpers:
+            self.attach(helper)
         self.replace(rules4=rules4, rules6=rules6)
 
     _unset = object()
@@ -112,6 +115,16 @@ class Engine(Core):
         for family, rules in ((4, rules4), (6, rules6)):
             if rules is not Engine._unset:
                 self._replace(family, rules)  # type: ignore[arg-type]
+
+    def attach(self, helper: str | Helper | Spec) -> None:
+        """Let a helper read connections that begin from now on: `"NAME[:PROTO:PORT]"`, a Helper for its own ports, or a
+        Spec. Raises HelperError for a name or port that cannot be.
+        """
+        if isinstance(helper, str):
+            helper = parse_spec(helper)
+        if isinstance(helper, Helper):
+            helper = Spec(helper, helper.ports)
+        self._attach(helper.helper, helper.ports)
 
     def process(
         self,

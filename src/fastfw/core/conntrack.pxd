@@ -3,7 +3,7 @@
 For every packet, in this order: `conntrack_in` before the rules, `conntrack_confirm` if they accepted it. A
 connection that begins lives in `fresh` until it is confirmed: what is dropped leaves no entry.
 """
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastfw.core.expect cimport Expects
 from fastfw.core.flows cimport Entry, Flows
@@ -30,6 +30,7 @@ ctypedef struct Tracker:
     Flows flows
     Settings settings
     Expects expects
+    const uint8_t *helper_of_port[2]   # TCP, UDP: by destination port (host byte order), the helper attached; or NULL
     Entry fresh              # the connection of the packet in hand that is not (or no longer) in the table
     int64_t now              # ns; never goes back
     uint64_t counters[16]

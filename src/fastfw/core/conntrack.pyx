@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fastfw.core.bytes cimport likely, unlikely
+from fastfw.core.bytes cimport be16, likely, unlikely
 from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
 from fastfw.core.flows cimport (
     Bucket, Entry, Flows, flows_delete, flows_expired, flows_find, flows_home, flows_insert, key_equal,
@@ -14,8 +14,9 @@ from fastfw.core.settings cimport SET_MAX
 from fastfw.core.tcp cimport tcp_is_closing, tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
-    STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPER,
-    STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, TABLE_FULL, VERDICT_DROP,
+    STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPED,
+    STATUS_HELPER,
+    STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD, TABLE_FULL, VERDICT_DROP,
 )
 from fastfw.core.udp cimport udp_new, udp_step
 from fastfw.core.wire cimport (
@@ -148,10 +149,18 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
             e.mark = master.mark
             e.helper = expected.child_helper
             if e.helper:
-                e.status |= STATUS_HELPER
+                e.status |= STATUS_HELPED
             t.expects.met += 1
             if not expected.flags & EXPECT_PERMANENT:
                 expects_remove(&t.expects, expected)
+            return True
+    if unlikely(p.helper):
+        e.helper = p.helper
+        e.status |= STATUS_HELPER | STATUS_HELPED
+    elif unlikely(t.helper_of_port[p.proto == PROTO_UDP] != NULL) and (p.proto == PROTO_TCP or p.proto == PROTO_UDP):
+        e.helper = t.helper_of_port[p.proto == PROTO_UDP][be16(p.data + p.l4 + 2)]
+        if e.helper:
+            e.status |= STATUS_HELPED
     return True
 
 
@@ -244,6 +253,8 @@ cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
         return True
     e.expires += p.now
     e.status |= STATUS_CONFIRMED
+    if unlikely(e.status & STATUS_HELPED):
+        e.status |= STATUS_UNREAD
     p.entry = flows_insert(&t.flows, e, p.hash)
     if p.entry == NO_FLOW:
         p.reason = INSERT_FAILED

@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.conntrack cimport Tracker
+from fastfw.core.helping cimport Attached
 from fastfw.core.rules cimport Program, Rules
 from fastfw.core.wire cimport Packet
 
@@ -45,10 +46,9 @@ cdef class Core:
     cdef Program *program4           # NULL: everything is accepted
     cdef Program *program6
     cdef dict interfaces             # name -> number
-    cdef list helpers                # of attached helpers, by number; 0 is none
-    cdef uint8_t helper_of_port[2][65536]    # TCP, UDP: helper attached to connections to that port
+    cdef Attached attached           # the helpers
 
     # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is held.
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil
-    cdef void call_helper(self, Packet *p) noexcept with gil
+    cdef void call_helper(self, Packet *p, bint begun) noexcept with gil
     cdef uint16_t interface(self, str name) except? 0

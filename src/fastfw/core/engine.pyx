@@ -12,12 +12,13 @@ from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
     Entry, flows_clear, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_insert, flows_reserve,
 )
+from fastfw.core.helping cimport Attached
 from fastfw.core.rules cimport Rules, rules_before, rules_judge
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.settings cimport SET_MAX, SET_TCP, TCP_SYN_SENT2
 from fastfw.core.terms cimport (
-    FRAGMENT, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
-    STATUS_HELPER, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
+    HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
+    STATUS_HELPED, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
 )
 from fastfw.core.wire cimport (
     KIND_BROKEN, KIND_ERROR, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet,
@@ -72,6 +73,7 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
     """One packet through tracking, rules, helper and confirmation."""
     cdef Tracker *t = &self.tracker
     cdef Program *program
+    cdef bint begun
     p.rule = -1
     p.status = 0
     p.state = STATE_NONE
@@ -111,10 +113,12 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
         elif program != NULL:
             rules_judge(program, t, p)
     if p.verdict == VERDICT_ACCEPT:
-        if unlikely(p.entry < NEW_FLOW and p.status & STATUS_HELPER):
-            self.call_helper(p)
-        if p.verdict == VERDICT_ACCEPT and p.entry == NEW_FLOW and not conntrack_confirm(t, p):
+        begun = p.entry == NEW_FLOW
+        if begun and not conntrack_confirm(t, p):
             p.verdict = VERDICT_DROP
+        elif (unlikely(p.status & STATUS_HELPED != 0) and p.kind == KIND_TRACK and p.entry < NEW_FLOW
+                and self.attached.wants(t, p)):
+            self.call_helper(p, begun)
     if unlikely(p.reason != REASON_NONE):
         t.reasons[p.reason] += 1
 
@@ -127,7 +131,8 @@ cdef class Core:
         pthread_mutex_init(&self.lock, &kind)
         memset(&self.tracker, 0, sizeof(Tracker))
         self.interfaces = {"": 0}
-        self.helpers = [None]
+        self.attached = Attached()
+        self.tracker.helper_of_port[0] = NULL
 
     def __init__(self, dict settings, bytes seed):
         """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash."""
@@ -223,8 +228,14 @@ cdef class Core:
                 judge(self, batch + i - 2 * AHEAD)
         conntrack_sweep(t, (n >> 3) + 1)
 
-    cdef void call_helper(self, Packet *p) noexcept with gil:
-        pass
+    cdef void call_helper(self, Packet *p, bint begun) noexcept with gil:
+        """Let the connection's helper read the packet; what it refuses is dropped, with the connection if that `begun`."""
+        if not self.attached.call(&self.tracker, p):
+            p.verdict = VERDICT_DROP
+            p.reason = HELPER_DROP
+            if begun:
+                conntrack_delete(&self.tracker, p.entry)
+                p.entry = NO_FLOW
 
     def _process(self, const uint8_t[::1] data, const uint64_t[::1] offset, const uint32_t[::1] length,
                  const int64_t[::1] time_ns, const uint32_t[::1] wire_length, const uint8_t[::1] hooks, int hook,
@@ -267,6 +278,7 @@ cdef class Core:
                     p.iif = into
                     p.oif = onto
                     p.mark = 0
+                    p.helper = 0
                 pthread_mutex_lock(&self.lock)
                 self.run(batch, n)
                 pthread_mutex_unlock(&self.lock)
@@ -324,7 +336,13 @@ cdef class Core:
             pthread_mutex_unlock(&self.lock)
 
     def _helper_names(self):
-        return ["" if helper is None else helper.name for helper in self.helpers]
+        return self.attached.names()
+
+    def _attach(self, helper, ports):
+        """Attach a Helper to new connections to `ports`, (protocol number, port) pairs; none: to CT rules alone."""
+        self.attached.add(helper, ports)
+        self.tracker.helper_of_port[0] = self.attached.port_map(6)
+        self.tracker.helper_of_port[1] = self.attached.port_map(17)
 
     def _counters(self):
         return [self.tracker.counters[i] for i in range(COUNTERS)], [self.tracker.reasons[i] for i in range(256)]

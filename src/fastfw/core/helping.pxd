@@ -1,0 +1,30 @@
+"""The helpers an engine carries, and what one of them is handed."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from fastfw.core.conntrack cimport Tracker
+from fastfw.core.wire cimport Packet
+
+
+cdef class Attached:
+    cdef list helpers                # by number; 0: none
+    cdef dict notes                  # (slab index, helper number) -> (key, the helper's memory of that connection)
+    cdef uint32_t purge_at           # size of notes at which those of dead connections are thrown out
+    cdef bytearray tcp_ports         # by port, the helper's number; empty: none is attached
+    cdef bytearray udp_ports
+
+    cdef const uint8_t *port_map(self, int protocol)
+    cdef bint wants(self, const Tracker *t, const Packet *p) noexcept nogil
+    cdef bint call(self, Tracker *t, Packet *p) noexcept
+    cdef purge(self, const Tracker *t)
+
+
+# The packet in hand as a helper sees it; fastfw.helpers.base.Flow says what each means.
+cdef class Flow:
+    cdef Tracker *tracker            # NULL once the call is over
+    cdef Packet *packet
+    cdef Attached attached
+    cdef object helper
+    cdef dict notes
+
+    cdef const Packet *live(self) except NULL
+    cdef bytes address(self, int v4_at, int v6_at)

@@ -1,0 +1,88 @@
+"""What a reason says, with the numbers behind it."""
+
+from __future__ import annotations
+
+from fastfw.connection import TCP_STATES
+from fastfw.core.terms import Reason
+
+TCP_FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+
+
+def flag_names(flags: int) -> str:
+    """The names of a TCP flag byte's bits, `none` for none."""
+    return " ".join(name for bit, name in enumerate(TCP_FLAG_NAMES) if flags >> bit & 1) or "none"
+
+
+SENTENCES = {
+    Reason.NOT_IP: "the record holds no IP packet",
+    Reason.IP_VERSION: "IP version {0} is neither 4 nor 6",
+    Reason.IP_HEADER_LENGTH: "the IP header's length is under 20 bytes or past the packet's end",
+    Reason.IP_TOTAL_LENGTH: "the IP header says {0} bytes, the packet has {1}",
+    Reason.IP_CHECKSUM: "the IPv4 header's checksum is wrong",
+    Reason.IP_TRUNCATED: "the packet ends within the IP header",
+    Reason.IP_OPTIONS: "IP options that a stack does not pass on",
+    Reason.IP_ADDRESS: "an address that cannot travel",
+    Reason.TTL_EXPIRED: "the time to live is used up: a router may not forward it",
+    Reason.FRAGMENT: "a fragment, held until its datagram is whole",
+    Reason.FRAGMENT_BAD: "a fragment that contradicts the others of its datagram",
+    Reason.FRAGMENT_LIMIT: "no room for more fragments",
+    Reason.EXTENSION_HEADER: "the chain of IPv6 extension headers leads to no transport header",
+    Reason.TRANSPORT_TRUNCATED: "the packet ends within its transport header",
+    Reason.CAPTURE_CUT: "the capture was cut before the transport header's end",
+    Reason.TCP_OFFSET: "the TCP header's length is under 20 bytes or past the packet's end",
+    Reason.TCP_CHECKSUM: "the TCP checksum is wrong",
+    Reason.TCP_FLAGS: "no TCP segment carries these flags: {flags}",
+    Reason.UDP_LENGTH: "the UDP header says {0} bytes, the packet has {1}",
+    Reason.UDP_CHECKSUM: "the UDP checksum is wrong",
+    Reason.ICMP_CHECKSUM: "the ICMP checksum is wrong",
+    Reason.ICMP_TYPE: "ICMP type {0} code {1} belongs to no connection",
+    Reason.ICMP_NO_REQUEST: "an ICMP reply, type {0} code {1}, to no request",
+    Reason.ICMP_ERROR_MALFORMED: "an ICMP error, type {0} code {1}, that quotes too little or no first fragment",
+    Reason.ICMP_ERROR_UNKNOWN: "an ICMP error, type {0} code {1}, about no known connection",
+    Reason.ICMP_ERROR_ADDRESS: "an ICMP error, type {0} code {1}, not addressed to whom the quoted packet came from",
+    Reason.SCTP_CHUNK: "the chunks of the SCTP packet cannot stand together",
+    Reason.SCTP_CHECKSUM: "the SCTP checksum is wrong",
+    Reason.SCTP_TAG: "the SCTP verification tag is not the connection's",
+    Reason.GRE_HEADER: "the GRE header is not one that can be tracked",
+    Reason.PROTOCOL_FAMILY: "ICMP of the other IP version",
+    Reason.TCP_NOT_SYN: "no connection, and nf_conntrack_tcp_loose forbids to pick one up; flags: {flags}",
+    Reason.TCP_STATE: "{flags} cannot follow in state {state}",
+    Reason.TCP_SEQ_OVER: "sequence {0} is past the window's upper edge {1}",
+    Reason.TCP_ACK_OVER: "acknowledgement {0} is of data not sent yet, {1} was",
+    Reason.TCP_RST_OLD: "the RST's sequence {0} is before the highest acknowledgement {1}",
+    Reason.TCP_STRAY: "no connection that it could belong to; flags: {flags}",
+    Reason.SCTP_STATE: "the SCTP chunk cannot follow in this state",
+    Reason.TCP_IGNORED: "{flags} in state {state} is let through unjudged",
+    Reason.TCP_SEQ_UNDER: "the segment's end {0} is before the window's lower edge {1}: old data, let through",
+    Reason.TCP_ACK_UNDER: "acknowledgement {0} is before the lower edge {1}: late, let through",
+    Reason.TCP_OVERSENT: "sequence {0} is past the window's upper edge {1} by less than a window: let through",
+    Reason.TCP_CHALLENGE_ACK: "a challenge ACK to a stray SYN: not believed to acknowledge the FIN",
+    Reason.TABLE_FULL: "the table is full and no connection in reach can be evicted",
+    Reason.INSERT_FAILED: "the connection found no place in the table",
+    Reason.HELPER_DROP: "the connection's helper cannot follow it",
+}
+
+WITH_FLAGS = {
+    Reason.TCP_FLAGS,
+    Reason.TCP_NOT_SYN,
+    Reason.TCP_STATE,
+    Reason.TCP_STRAY,
+    Reason.TCP_IGNORED,
+}
+
+
+def reason_name(reason: int) -> str:
+    """A reason's name as results and counters print it, `-` for none."""
+    return Reason(reason).name.lower() if reason else "-"
+
+
+def sentence(reason: int, detail: tuple[int, int] = (0, 0)) -> str:
+    """What happened, in a sentence; `detail` are the numbers the tracker left beside the reason. Empty for none."""
+    if not reason:
+        return ""
+    known = Reason(reason)
+    text = SENTENCES.get(known, known.name.lower().replace("_", " "))
+    if known not in WITH_FLAGS:
+        return text.format(*detail)
+    state = TCP_STATES[detail[1]] if detail[1] < len(TCP_STATES) else "?"
+    return text.format(*detail, flags=flag_names(detail[0]), state=state)
