@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.terms import Status
 
 IP_PROTOCOL_NAMES = {
@@ -18,31 +19,6 @@ IP_PROTOCOL_NAMES = {
     132: "sctp",
     136: "udplite",
 }
-
-TCP_STATES = (
-    "NONE",
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-    "SYN_SENT2",
-)
-
-SCTP_STATES = (
-    "NONE",
-    "CLOSED",
-    "COOKIE_WAIT",
-    "COOKIE_ECHOED",
-    "ESTABLISHED",
-    "SHUTDOWN_SENT",
-    "SHUTDOWN_RECD",
-    "SHUTDOWN_ACK_SENT",
-    "HEARTBEAT_SENT",
-)
 
 # ICMP requests and what answers them, by family.
 ICMP_REPLIES = {4: {8: 0, 13: 14, 15: 16, 17: 18}, 6: {128: 129, 139: 140}}

@@ -90,7 +90,7 @@ class Engine(Core):
         values = {name: entry[1] for name, entry in SETTINGS.items()}
         for name, value in (settings or {}).items():
             values[name] = check_setting(name, value)
-        super().__init__(values, seed if seed is not None else secrets.token_bytes(88))
+        super().__init__(values, seed if seed is not None else secrets.token_bytes(88), time.time_ns)
         for helper in helpers:
             self.attach(helper)
         self.replace(rules4=rules4, rules6=rules6)

@@ -47,6 +47,7 @@ cdef class Core:
     cdef Program *program6
     cdef dict interfaces             # name -> number
     cdef Attached attached           # the helpers
+    cdef object clock                # returns ns; asked where a caller gives no time
 
     # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is held.
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil

@@ -1,6 +1,7 @@
 """Packets in, decisions out. `Core` holds the tracker and the rules; fastfw.engine makes it pleasant."""
 import numpy as np
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -8,6 +9,7 @@ from fastfw.core.bytes cimport likely, prefetch_read, unlikely
 from fastfw.core.conntrack cimport (
     COUNTERS, Tracker, conntrack_confirm, conntrack_delete, conntrack_entry, conntrack_in, conntrack_sweep,
 )
+from fastfw.core.decision cimport Decision
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
     Entry, flows_clear, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_insert, flows_reserve,
@@ -134,10 +136,11 @@ cdef class Core:
         self.attached = Attached()
         self.tracker.helper_of_port[0] = NULL
 
-    def __init__(self, dict settings, bytes seed):
-        """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash."""
+    def __init__(self, dict settings, bytes seed, clock):
+        """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash; `clock` returns ns."""
         if len(seed) != 88:
             raise ValueError("seed: 88 bytes expected")
+        self.clock = clock
         for name, value in settings.items():
             self._set(name, value)
         # the one state without a setting
@@ -285,6 +288,50 @@ cdef class Core:
                 for k in range(n):
                     write(batch + k, result + done + k)
                 done += n
+
+    def decide(self, packet, str hook="FORWARD", str iif="", str oif="", now=None):
+        """Judge one IP packet, any bytes-like object; `now` is the clock in ns, the engine's own without it."""
+        cdef Packet one
+        cdef Packet *p = &one
+        cdef Py_buffer buffer
+        cdef Decision d
+        code = HOOKS.get(hook)
+        if code is None:
+            raise ValueError(f"hook: one of {', '.join(HOOKS)} expected, not {hook!r}")
+        p.now = self.clock() if now is None else now
+        p.hook = code
+        p.iif = self.interface(iif)
+        p.oif = self.interface(oif)
+        p.mark = 0
+        p.helper = 0
+        p.no_verify = p.hook == HOOK_OUTPUT
+        PyObject_GetBuffer(packet, &buffer, PyBUF_SIMPLE)
+        try:
+            if buffer.len > 0xffffffff:
+                raise ValueError("a packet is shorter than 4 GiB")
+            p.data = <const uint8_t *> buffer.buf
+            p.have = <uint32_t> buffer.len
+            p.length = p.have
+            with nogil:
+                pthread_mutex_lock(&self.lock)
+                self.run(p, 1)
+                pthread_mutex_unlock(&self.lock)
+        finally:
+            PyBuffer_Release(&buffer)
+        d = Decision.__new__(Decision)
+        d.verdict_code = p.verdict
+        d.state_code = p.state
+        d.direction_code = p.direction
+        d.assured = p.status & STATUS_ASSURED != 0
+        d.seen_reply = p.status & STATUS_SEEN_REPLY != 0
+        d.expected = p.status & STATUS_EXPECTED != 0
+        d.reason_code = p.reason
+        d.rule_index = p.rule
+        d.mark = p.mark
+        d.detail_a = p.detail[0]
+        d.detail_b = p.detail[1]
+        d.rules = self.rules4 if p.family == 4 else self.rules6
+        return d
 
     # -- the table ------------------------------------------------------------------------------------------------
 
