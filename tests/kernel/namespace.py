@@ -167,10 +167,10 @@ class Namespace:
                 same = out[8:40] == packet[8:40]
                 answer = (out[0] << 4 | out[1] >> 4) & 0xFF
                 fragment = out[6] in (0, 43, 44, 60)  # some header comes between: more pieces may follow
-            if fragment:
-                self._drain()
-            # Anything else is the kernel speaking for itself; the answer may stand behind it.
+            # Anything else is the kernel speaking for itself, multicast reports above all; the answer stands behind it.
             if same and answer & ANSWER_BIT:
+                if fragment:
+                    self._drain()
                 return answer
 
     def _drain(self) -> None:
