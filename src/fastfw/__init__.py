@@ -2,6 +2,23 @@
 
 from fastfw._version import __version__
 from fastfw.connection import Connection
+from fastfw.core.decision import Decision
+from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import Engine, SettingError, Settings
+from fastfw.ruleset import Chain, Rule, Ruleset, RulesetError, Table
 
-__all__ = ["Connection", "Engine", "SettingError", "Settings", "__version__"]
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "Chain",
+    "Connection",
+    "Decision",
+    "Engine",
+    "Rule",
+    "Ruleset",
+    "RulesetError",
+    "SettingError",
+    "Settings",
+    "Table",
+    "__version__",
+]
