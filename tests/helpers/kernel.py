@@ -15,7 +15,7 @@ from fastfw.helpers import DROP, Helper
 
 
 class Expectation(NamedTuple):
-    """One line of /proc/net/nf_conntrack_expect, the master's tuple aside. None: any."""
+    """One line of /proc/net/nf_conntrack_expect, the master's tuple aside. None: any (mask: all bits count)."""
 
     protocol: int
     source: bytes | None
@@ -25,6 +25,7 @@ class Expectation(NamedTuple):
     permanent: bool
     class_: int
     timeout: int
+    source_mask: bytes | None = None
 
 
 class Say(NamedTuple):
@@ -126,18 +127,20 @@ def parse_expectation(line: str) -> tuple[tuple[bytes, bytes], Expectation]:
         fields.setdefault(key if equals else "flag " + key, []).append(value)
 
     def port(kind: str, at: int) -> int:
-        return int(fields.get(f"{kind}port", fields.get(f"{kind[:3]}key", ["0"] * 3))[at], 0)
+        return int(fields.get(f"{kind}key", fields.get(f"{kind[0]}port", ["0"] * 3))[at], 0)
 
-    any_source = not any(p.address(fields["mask-src"][0]))
+    mask = p.address(fields["mask-src"][0])
+    any_source = not any(mask)
     expected = Expectation(
         protocol=int(fields["proto"][0]),
         source=None if any_source else p.address(fields["src"][0]),
-        source_port=port("s", 0) if port("s", 1) else None,
+        source_port=port("src", 0) if port("src", 1) else None,
         destination=p.address(fields["dst"][0]),
-        port=port("d", 0),
+        port=port("dst", 0),
         permanent="flag PERMANENT" in fields,
         class_=int(fields["class"][0]),
         timeout=int(timeout),
+        source_mask=None if any_source or mask == b"\xff" * len(mask) else mask,
     )
     return (p.address(fields["master-src"][0]), p.address(fields["master-dst"][0])), expected
 
@@ -174,6 +177,7 @@ class FakeFlow:
     memory: dict[str, Any] = field(default_factory=dict)
     waiting: list[Expectation] = field(default_factory=list)
     lives: int | None = None
+    broadcast_mask: bytes | None = None
 
     @property
     def family(self) -> int:
@@ -206,6 +210,7 @@ class FakeFlow:
         port: int,
         protocol: int = p.TCP,
         source: bytes | None = None,
+        source_mask: bytes | None = None,
         source_port: int | None = None,
         permanent: bool = False,
         timeout: int | None = None,
@@ -222,12 +227,19 @@ class FakeFlow:
             permanent,
             class_,
             patience if timeout is None else timeout,
+            source_mask,
         )
         self.waiting = [one for one in self.waiting if one[:5] != made[:5] or one.class_ != made.class_]
         if limit and sum(one.class_ == class_ for one in self.waiting) >= limit:
             self.waiting.remove(next(one for one in self.waiting if one.class_ == class_))
         self.waiting.append(made)
         return True
+
+    def cancel(
+        self, *, destination: bytes, port: int, protocol: int = p.TCP, source: bytes, source_port: int | None = None
+    ) -> None:
+        tuple_ = (protocol, source, source_port, destination, port)
+        self.waiting = [one for one in self.waiting if one[:5] != tuple_]
 
     def refresh(self, seconds: int) -> None:
         self.lives = seconds
@@ -274,7 +286,7 @@ def alike(ours: Heard, kernel: Heard) -> bool:
         ours.passed == kernel.passed
         and len(ours.expected) == len(kernel.expected)
         and all(
-            one[:-1] == other[:-1] and 0 <= one.timeout - other.timeout <= 5
+            one._replace(timeout=0) == other._replace(timeout=0) and 0 <= one.timeout - other.timeout <= 5
             for one, other in zip(ours.expected, kernel.expected, strict=True)
         )
     )

@@ -61,9 +61,9 @@ def test_a_line_is_expected_from_or_dropped(direction: int, line: bytes, port: i
 def test_what_is_expected_exactly() -> None:
     """One TCP connection for 300 s, from the other side's address and any port to the speaker's address and port."""
     (one,) = hear(FOUR, Say(0, b"PORT 172,16,6,62,4,5\r\n")).expected
-    assert one == (p.TCP, FOUR.server, None, FOUR.client, 1029, False, 0, 300)
+    assert one[:-1] == (p.TCP, FOUR.server, None, FOUR.client, 1029, False, 0, 300)
     (one,) = hear(FOUR, Say(1, b"227 ok (172,16,6,61,4,5)\r\n")).expected
-    assert one == (p.TCP, FOUR.client, None, FOUR.server, 1029, False, 0, 300)
+    assert one[:-1] == (p.TCP, FOUR.client, None, FOUR.server, 1029, False, 0, 300)
 
 
 def test_ipv6() -> None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 
 import pytest
 from tests.kernel.oracle import Oracle
+from tests.traffic import packets as p
 
 from fastfw.helpers import find
 
-from . import small_talk
-from .kernel import Ends, Say, ask_kernel, differences, ends, missing
+from . import pptp_talk, small_talk
+from .kernel import Ends, Expectation, FakeFlow, Say, ask_kernel, differences, ends, missing, parse_expectation
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
-CONVERSATIONS = 1200
+CONVERSATIONS = 800
 """A helper, family and seed; what they leave expected stays below nf_conntrack_expect_max (4096)."""
 
 TALKS: dict[str, Callable[[random.Random, Ends], list[Say]]] = {
     "amanda": small_talk.amanda,
     "irc": small_talk.irc,
+    "pptp": pptp_talk.pptp,
     "sane": small_talk.sane,
     "tftp": small_talk.tftp,
 }
@@ -64,3 +67,35 @@ def test_amanda_lets_the_connection_wait(family: int) -> None:
         ask_kernel(oracle, [(who, [Say(0, b"REQ\n"), Say(1, b"ACK\n")])])
         (line,) = oracle.table()
     assert int(line.split()[4]) in range(290, 301)
+
+
+@pytest.mark.parametrize("name", ["netbios-ns", "snmp"])
+def test_a_broadcast_is_answered_by_any_of_the_network(name: str) -> None:
+    """What this host sends to its network's broadcast address leaves what our helper leaves; to a neighbour, none."""
+    helper = find(name)
+    ((_, port),) = helper.ports
+    own, everyone, neighbour = "10.9.0.1", "10.9.15.255", "10.9.0.77"
+    send = (
+        "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.bind((sys.argv[1], 5000));"
+        "s.sendto(b'?', (sys.argv[2], int(sys.argv[3])))"
+    )
+    with Oracle() as oracle:
+        oracle.command("ip", "address", "add", f"{own}/20", "broadcast", everyone, "dev", "eth1")
+        rule = f"-t raw -A OUTPUT -p udp --dport {port} -j CT --helper {name}"
+        oracle.command("iptables-legacy", *rule.split())
+        kernel: dict[str, list[Expectation]] = {}
+        for target in (neighbour, everyone):
+            oracle.command(sys.executable, "-c", send, own, target, str(port))
+            lines = oracle.command("conntrack", "-L", "expect").splitlines()
+            kernel[target] = [parse_expectation(line)[1] for line in lines]
+        (age,) = (int(line.split()[4]) for line in oracle.table() if everyone in line)
+    flow = FakeFlow(helper, Ends(p.address(own), p.address(everyone), 5000, port, p.UDP))
+    helper.on_payload(memoryview(b"?"), flow)
+    assert flow.waiting == []
+    flow.broadcast_mask = p.address("255.255.240.0")
+    helper.on_payload(memoryview(b"?"), flow)
+    assert kernel[neighbour] == []
+    assert [one._replace(timeout=0) for one in kernel[everyone]] == [one._replace(timeout=0) for one in flow.waiting]
+    assert flow.lives is not None
+    assert 0 <= flow.lives - age <= 2

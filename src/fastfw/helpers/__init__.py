@@ -35,7 +35,10 @@ BUILT_IN = {
     "amanda": "fastfw.helpers.amanda:AmandaHelper",
     "ftp": "fastfw.helpers.ftp:FtpHelper",
     "irc": "fastfw.helpers.irc:IrcHelper",
+    "netbios-ns": "fastfw.helpers.netbios_ns:NetbiosHelper",
+    "pptp": "fastfw.helpers.pptp:PptpHelper",
     "sane": "fastfw.helpers.sane:SaneHelper",
+    "snmp": "fastfw.helpers.snmp:SnmpHelper",
     "tftp": "fastfw.helpers.tftp:TftpHelper",
 }
 """Helper name -> module:class."""

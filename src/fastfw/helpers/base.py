@@ -65,6 +65,13 @@ class Flow(Protocol):
         """TCP: sequence number of the payload's first byte, 32 bits; otherwise 0."""
 
     @property
+    def broadcast_mask(self) -> bytes | None:
+        """The netmask (4 bytes) of the attached network whose broadcast address this host sends the packet to.
+
+        None for any other packet: of another host, to a single one, over IPv6, or where no network is known.
+        """
+
+    @property
     def memory(self) -> dict[str, Any]:
         """The helper's own notes on this connection; they live as long as it does."""
 
@@ -75,6 +82,7 @@ class Flow(Protocol):
         port: int,
         protocol: int = TCP,
         source: bytes | None = None,
+        source_mask: bytes | None = None,
         source_port: int | None = None,
         permanent: bool = False,
         timeout: int | None = None,
@@ -85,11 +93,17 @@ class Flow(Protocol):
 
         The connection that comes is RELATED. One like it that this connection already waits for begins its time anew;
         where the helper's limit is reached the oldest of the class gives way. `permanent` serves any number of
-        connections. `timeout` is in seconds, None: the helper's own. `helper` names the helper that the connection
-        which comes will carry. For GRE the ports are the call's keys.
+        connections. `source_mask`, as long as an address, says which bits of `source` count (None: all). `timeout` is
+        in seconds (None: the helper's own). `helper` names the helper that the connection which comes will carry. For
+        GRE the ports are the call's keys.
 
         False: it clashes with what another connection waits for, or `nf_conntrack_expect_max` is reached.
         """
+
+    def cancel(
+        self, *, destination: bytes, port: int, protocol: int = TCP, source: bytes, source_port: int | None = None
+    ) -> None:
+        """Take back an expectation of this connection's, or end the connection that met it."""
 
     def refresh(self, seconds: int) -> None:
         """Let the connection itself live for `seconds` from now unless another packet comes."""
