@@ -1,0 +1,74 @@
+# Every target does its own set-up, in .venv and build/, and is quick when that is done.
+PYTHON ?= python3
+VENV   ?= .venv
+TIME   ?= 60
+TESTS  ?=
+BENCH  ?= full
+
+export PYTHON
+# cython-lint calls its neighbours by name.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+BIN     := $(VENV)/bin
+PY      := $(BIN)/python
+SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+EXTRAS  := dev,gateway
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test quick live parity bench lint format asan tsan portable fuzz dist clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\): .*## */\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+# Without ensurepip (Debian keeps it apart) the system's pip fills the environment.
+$(VENV)/.made:
+	@.ci/need build
+	@$(PYTHON) -m venv --clear $(VENV) 2>/dev/null >&2 || { \
+	    $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install -q pip; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml
+	@echo "installing fastfw and its tools into $(VENV)"
+	@$(PY) -m pip install -q "setuptools>=77" "Cython>=3.1"
+	@$(PY) -m pip install -q --no-build-isolation -e ".[$(EXTRAS)]"
+	@touch $@
+
+build/.made: $(VENV)/.installed setup.py $(SOURCES)
+	@mkdir -p build
+	@$(PY) setup.py -q build_ext --inplace >build/build.log 2>&1 || { cat build/build.log >&2; exit 1; }
+	@touch $@
+
+build: build/.made  ## compile the package in place
+
+run: build       ## the shipped capture through the shipped ruleset
+	@$(BIN)/fastfw replay examples/gateway.pcap --rules examples/gateway.rules --local 172.16.6.61 --helper ftp
+
+test: build      ## every test this machine can run; TESTS="tests/core -k tcp" for some
+	@.ci/need test
+	$(PY) -m pytest -q -rs $(TESTS)
+
+quick: build     ## the tests that need neither root nor patience
+	$(PY) -m pytest -q -m "not kernel and not live and not long" $(TESTS)
+
+live: build      ## the gateway in network namespaces with real programs; root
+	@.ci/need live
+	$(PY) -m pytest -q -rs -m live $(TESTS)
+
+bench: build     ## the measurements; BENCH=short for a quick look
+	FASTFW_BENCH=$(BENCH) $(PY) -m pytest -q bench
+
+lint: build      ## ruff, mypy and cython-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint src
+
+format: $(VENV)/.installed  ## put Python files into ruff's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:           ## everything that was made, the environment included
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find src tests bench fuzz -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find src -name '*.so' -delete
+	rm -rf src/*.egg-info
