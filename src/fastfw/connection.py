@@ -137,5 +137,3 @@ def from_entry(row: tuple, index: int, now: int, helper_names: list[str]) -> Con
         helper=helper_names[helper],
         index=index,
     )
-
-

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 HOOKS = {"FORWARD": Hook.HOOK_FORWARD, "INPUT": Hook.HOOK_INPUT, "OUTPUT": Hook.HOOK_OUTPUT}
 
 COUNTERS = (
-    "found", "invalid", "insert", "insert_failed", "drop", "early_drop", "icmp_error", "expired", "delete", "untracked",
+    "found",
+    "invalid",
+    "insert",
+    "insert_failed",
+    "drop",
+    "early_drop",
+    "icmp_error",
+    "expired",
+    "delete",
+    "untracked",
 )
 
 

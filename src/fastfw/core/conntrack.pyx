@@ -1,17 +1,17 @@
 """Connection tracking; conntrack.pxd says what is called when."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from fastfw.core.bytes cimport be16, likely, unlikely
 from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
 from fastfw.core.flows cimport (
-    Bucket, Entry, Flows, flows_delete, flows_expired, flows_find, flows_home, flows_insert, key_equal,
+    Bucket, Entry, flows_delete, flows_expired, flows_find, flows_home, flows_insert, key_equal,
 )
 from fastfw.core.generic cimport generic_new, generic_step
 from fastfw.core.icmp cimport icmp_new, icmp_step
-from fastfw.core.protocol cimport STEP_ACCEPT, STEP_CLOSE, STEP_INVALID, STEP_REOPEN, Step
+from fastfw.core.protocol cimport STEP_ACCEPT, STEP_INVALID, STEP_REOPEN, Step
 from fastfw.core.settings cimport SET_MAX
-from fastfw.core.tcp cimport tcp_is_closing, tcp_new, tcp_step
+from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
     STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPED,
@@ -73,9 +73,9 @@ cdef bint make_room(Tracker *t, uint32_t hash) noexcept nogil:
     cdef Bucket *bucket = flows_home(&t.flows, hash)
     cdef Bucket *end = t.flows.buckets + t.flows.bucket_count
     cdef uint32_t index
-    cdef int i, slot
+    cdef int slot
     cdef Entry *e
-    for i in range(EVICTION_BUCKETS):
+    for _ in range(EVICTION_BUCKETS):
         for slot in range(12):
             if not bucket.tag[slot]:
                 continue
@@ -116,8 +116,8 @@ cdef inline void invalid(Tracker *t, Packet *p) noexcept nogil:
 
 
 cdef inline bint points_at_itself(const Key *k) noexcept nogil:
-    """Both endpoints are one: every packet but the first is then taken for a reply. (ICMP queries never are: request and
-    reply differ in type.)"""
+    """Both endpoints are one: every packet but the first is then taken for a reply. (ICMP queries never are: request
+    and reply differ in type.)"""
     return (k.lo[0] == k.hi[0] and k.lo[1] == k.hi[1] and k.lo_port == k.hi_port
             and k.proto != PROTO_ICMP and k.proto != PROTO_ICMPV6)
 
@@ -181,8 +181,8 @@ cdef void conntrack_error(Tracker *t, Packet *p) noexcept nogil:
 
 
 cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
-    """Find or begin the packet's connection and move it; sets state, direction, status, entry, and reason. A packet that the
-    table has no room for gets its verdict here."""
+    """Find or begin the packet's connection and move it; sets state, direction, status, entry and reason. A packet
+    that the table has no room for gets its verdict here."""
     cdef uint32_t index
     cdef Entry *e
     cdef Step step

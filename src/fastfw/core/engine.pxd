@@ -49,7 +49,8 @@ cdef class Core:
     cdef Attached attached           # the helpers
     cdef object clock                # returns ns; asked where a caller gives no time
 
-    # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is held.
+    # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is
+    # held.
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil
     cdef uint16_t interface(self, str name) except? 0

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastfw.core.bytes cimport lowest_bit, tags_equal
-from fastfw.core.wire cimport NO_FLOW, Key
+from fastfw.core.wire cimport NO_FLOW
 
 cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *at, size_t size, int protection, int flags, int fd, long offset)
@@ -84,7 +84,8 @@ cdef inline void put(Bucket *bucket, int slot, uint8_t tag, uint32_t index) noex
 
 
 cdef bint push_aside(Flows *f, Bucket *bucket) noexcept nogil:
-    """Free a slot of a full bucket by moving one of its entries to the entry's other bucket; False where all are full."""
+    """Free a slot of a full bucket by moving one of its entries to the entry's other bucket; False where all are
+    full."""
     cdef int slot, free
     cdef uint32_t hash, holes
     cdef Bucket *home

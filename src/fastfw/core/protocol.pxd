@@ -1,7 +1,8 @@
 """What every protocol's tracker shares: its answer, and how it moves a deadline.
 
 A protocol is a pair of functions: NAME_new(entry, packet, settings) says whether a packet may begin a connection and
-sets up the entry; NAME_step(entry, packet, settings) moves an entry, new or old, by one packet. Both answer with a Step.
+sets up the entry; NAME_step(entry, packet, settings) moves an entry, new or old, by one packet, and answers with a
+Step.
 """
 from libc.stdint cimport int64_t
 

@@ -1,7 +1,7 @@
 """TCP tracking (RFC 9293, RFC 7323, RFC 2018, RFC 5961).
 
-The windows follow Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (2001). For a segment from a sender
-S to a receiver R four bounds must hold, with what the tracker remembers of either side:
+The windows follow Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter" (2001). For a segment from a
+sender S to a receiver R four bounds must hold, with what the tracker remembers of either side:
 
     I    seq        <= S.max_end                      not beyond what R's window allows
     II   seq + len  >= S.end - R.max_win              not older than one window of R
@@ -14,12 +14,12 @@ window, is let through without being believed: old data and late acknowledgement
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 
-from fastfw.core.bytes cimport be16, be32, likely, unlikely
+from fastfw.core.bytes cimport be16, be32, unlikely
 from fastfw.core.flows cimport Entry, TcpFlow, TcpSide
 from fastfw.core.protocol cimport STEP_ACCEPT, STEP_CLOSE, STEP_INVALID, STEP_REOPEN, Step, refresh
 from fastfw.core.settings cimport (
     SET_TCP_IGNORE_INVALID_RST, SET_TCP_LIBERAL, SET_TCP_LOOSE, SET_TCP_MAX_RETRANS, SET_TCP_MAX_RETRANS_TIME,
-    SET_TCP_UNACKNOWLEDGED, TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT, TCP_LAST_ACK, TCP_NONE,
+    SET_TCP_UNACKNOWLEDGED, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT, TCP_LAST_ACK, TCP_NONE,
     TCP_SYN_RECV, TCP_SYN_SENT, TCP_SYN_SENT2, TCP_TIME_WAIT, Settings, tcp_timeout,
 )
 from fastfw.core.terms cimport (
@@ -215,7 +215,8 @@ cdef Window in_window(Entry *e, int d, const Segment *seg, Packet *p, const Sett
         start_side(t, d, seg, sack)
         if seg.flags & SYN and not seg.flags & ACK:
             return WINDOW_FITS      # simultaneous open
-    elif unlikely(seg.flags & SYN and seq_after(end, sender.end) and (e.state == TCP_SYN_SENT or e.state == TCP_SYN_RECV)):
+    elif unlikely(seg.flags & SYN and seq_after(end, sender.end)
+                  and (e.state == TCP_SYN_SENT or e.state == TCP_SYN_RECV)):
         # a SYN that differs from the first one: its numbers and options count from here on
         start_side(t, d, seg, sack)
         if d == REPLY and not seg.flags & ACK:

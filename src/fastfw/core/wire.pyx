@@ -2,14 +2,13 @@
 UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443) as much as naming a connection and refusing a broken header needs.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_bytes, sum_fold, likely, unlikely
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
     CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED, ICMP_TYPE,
-    IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY, TCP_CHECKSUM,
-    TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH, REASON_NONE,
+    IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY,
+    REASON_NONE, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH,
 )
 
 if sizeof(Key) != 40:
@@ -93,7 +92,8 @@ cdef inline uint8_t order6(Key *key, const uint8_t *ip, uint16_t sport, uint16_t
     return flip
 
 
-cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family, uint8_t *flip) noexcept nogil:
+cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family,
+                          uint8_t *flip) noexcept nogil:
     """An ICMP query's key: the requester first, the identifier, the request's type and the code. False for a type
     that belongs to no query. `icmp` has eight readable bytes."""
     cdef int request = icmp_request_of(family, icmp[0])
@@ -180,7 +180,8 @@ cdef inline void parse_udp(Packet *p) noexcept nogil:
         return
 
 
-cdef int skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto, uint16_t *frag) noexcept nogil:
+cdef int skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
+                         uint16_t *frag) noexcept nogil:
     """Walk IPv6 extension headers (RFC 8200 section 4) from `start`; offset of what follows them, -1 where the chain
     breaks off. `frag` gets the fragment header's offset field; a later fragment ends the walk."""
     cdef uint32_t here = start
@@ -209,8 +210,8 @@ cdef int skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_
 
 
 cdef bint options_pass(const uint8_t *at, uint32_t size) noexcept nogil:
-    """Whether an IPv6 stack that is not addressed itself passes a hop-by-hop header's options (RFC 8200 section 4.2): at
-    most seven bytes of padding in a row, of zeros; at most eight options; unknown ones only if they say so."""
+    """Whether an IPv6 stack that is not addressed itself passes a hop-by-hop header's options (RFC 8200 section 4.2):
+    at most seven bytes of padding in a row, of zeros; at most eight options; unknown ones only if they say so."""
     cdef uint32_t here = 2, step, padding = 0, count = 0, k
     cdef uint8_t kind
     while here < size:
@@ -279,7 +280,8 @@ cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil:
     return True
 
 
-cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t family, Key *key, uint8_t *flip) noexcept nogil:
+cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t family, Key *key,
+                     uint8_t *flip) noexcept nogil:
     """The key of the packet quoted in an ICMP error at offset `ip`; False where too little of it is there."""
     cdef uint8_t proto
     cdef uint16_t frag

@@ -1,0 +1,88 @@
+"""The words a decision is made of; the numbers are part of the result arrays' format."""
+
+from enum import IntEnum
+
+class Verdict(IntEnum):
+    VERDICT_NONE = 0
+    VERDICT_ACCEPT = 1
+    VERDICT_DROP = 2
+    VERDICT_REJECT = 3
+    VERDICT_HOLD = 4
+    VERDICT_QUEUE = 5
+
+class State(IntEnum):
+    STATE_NONE = 0
+    STATE_NEW = 1
+    STATE_ESTABLISHED = 2
+    STATE_RELATED = 3
+    STATE_INVALID = 4
+    STATE_UNTRACKED = 5
+
+class Hook(IntEnum):
+    HOOK_FORWARD = 0
+    HOOK_INPUT = 1
+    HOOK_OUTPUT = 2
+
+class Status(IntEnum):
+    STATUS_EXPECTED = 1 << 0
+    STATUS_SEEN_REPLY = 1 << 1
+    STATUS_ASSURED = 1 << 2
+    STATUS_CONFIRMED = 1 << 3
+    STATUS_DYING = 1 << 9
+    STATUS_FIXED_TIMEOUT = 1 << 10
+    STATUS_TEMPLATE = 1 << 11
+    STATUS_UNTRACKED = 1 << 12
+    STATUS_HELPER = 1 << 13
+    STATUS_UNREAD = 1 << 27
+    STATUS_HELPED = 1 << 28
+    STATUS_MASTER = 1 << 29
+    STATUS_ORIGIN_HI = 1 << 30
+
+class Reason(IntEnum):
+    REASON_NONE = 0
+    NOT_IP = 1
+    IP_VERSION = 2
+    IP_HEADER_LENGTH = 3
+    IP_TOTAL_LENGTH = 4
+    IP_CHECKSUM = 5
+    IP_TRUNCATED = 6
+    IP_OPTIONS = 7
+    IP_ADDRESS = 8
+    TTL_EXPIRED = 9
+    FRAGMENT = 16
+    FRAGMENT_BAD = 17
+    FRAGMENT_LIMIT = 18
+    EXTENSION_HEADER = 19
+    TRANSPORT_TRUNCATED = 20
+    CAPTURE_CUT = 21
+    TCP_OFFSET = 32
+    TCP_CHECKSUM = 33
+    TCP_FLAGS = 34
+    UDP_LENGTH = 35
+    UDP_CHECKSUM = 36
+    ICMP_CHECKSUM = 37
+    ICMP_TYPE = 38
+    ICMP_NO_REQUEST = 39
+    ICMP_ERROR_MALFORMED = 40
+    ICMP_ERROR_UNKNOWN = 41
+    ICMP_ERROR_ADDRESS = 42
+    SCTP_CHUNK = 43
+    SCTP_CHECKSUM = 44
+    SCTP_TAG = 45
+    GRE_HEADER = 46
+    PROTOCOL_FAMILY = 47
+    TCP_NOT_SYN = 64
+    TCP_STATE = 65
+    TCP_SEQ_OVER = 66
+    TCP_ACK_OVER = 67
+    TCP_RST_OLD = 68
+    TCP_STRAY = 69
+    SCTP_STATE = 70
+    TCP_IGNORED = 96
+    TCP_SEQ_UNDER = 97
+    TCP_ACK_UNDER = 98
+    TCP_OVERSENT = 99
+    TCP_CHALLENGE_ACK = 100
+    TABLE_FULL = 128
+    INSERT_FAILED = 129
+    HELPER_DROP = 130
