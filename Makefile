@@ -61,7 +61,9 @@ lint: build      ## ruff, mypy and cython-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint src
+	$(PY) -m mypy.stubtest fastfw.core --concise --ignore-missing-stub --ignore-disjoint-bases \
+	    --mypy-config-file pyproject.toml
+	$(BIN)/cython-lint src fuzz
 
 format: $(VENV)/.installed  ## put Python files into ruff's form
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -18,6 +19,9 @@ from fastfw.helpers import Helper, Spec, parse_spec
 
 if TYPE_CHECKING:
     from fastfw.ruleset import Ruleset
+
+# What packets may lie in.
+Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
 
 HOOKS = {"FORWARD": Hook.HOOK_FORWARD, "INPUT": Hook.HOOK_INPUT, "OUTPUT": Hook.HOOK_OUTPUT}
 
@@ -137,7 +141,7 @@ class Engine(Core):
 
     def process(
         self,
-        data: npt.ArrayLike,
+        data: Bytes,
         offset: npt.ArrayLike,
         length: npt.ArrayLike,
         time_ns: npt.ArrayLike,
@@ -164,7 +168,7 @@ class Engine(Core):
             if len(hooks) and hooks.max() > max(HOOKS.values()):
                 raise ValueError(f"hook: codes from 0 to {max(HOOKS.values())} expected")
         self._process(
-            np.frombuffer(data, np.uint8) if isinstance(data, bytes | bytearray | memoryview) else data,
+            data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8),
             starts,
             np.ascontiguousarray(length, np.uint32),
             np.ascontiguousarray(time_ns, np.int64),

@@ -1,0 +1,48 @@
+"""Packets in, decisions out. `Core` holds the tracker and the rules; fastfw.engine makes it pleasant."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastfw.core.rules import Rules
+
+# One packet's decision: verdict, state, direction, assured, seen_reply, expected, rule, reason, mark; 16 bytes.
+DECISION: Final[np.dtype[np.void]]
+
+# One connection of the table as it lies in memory: a copy of the slab's record, 128 bytes.
+ENTRY: Final[np.dtype[np.void]]
+
+class Core:
+    """The tracker, the rules and the lock they share."""
+
+    def __init__(self, settings: dict[str, int], seed: bytes) -> None: ...
+    @property
+    def conntrack_count(self) -> int:
+        """Connections in the table, those included whose time is up but which no packet has met since."""
+
+    @property
+    def now(self) -> int:
+        """The engine's clock, ns."""
+
+    def _set(self, name: str, value: int) -> None: ...
+    def _get(self, name: str) -> int: ...
+    def _replace(self, family: int, rules: Rules | None) -> None: ...
+    def _process(
+        self,
+        data: npt.NDArray[np.uint8],
+        offset: npt.NDArray[np.uint64],
+        length: npt.NDArray[np.uint32],
+        time_ns: npt.NDArray[np.int64],
+        wire_length: npt.NDArray[np.uint32] | None,
+        hooks: npt.NDArray[np.uint8] | None,
+        hook: int,
+        iif: str,
+        oif: str,
+        out: npt.NDArray[np.uint8],
+    ) -> None: ...
+    def _entries(self) -> tuple[npt.NDArray[np.void], npt.NDArray[np.uint32]]: ...
+    def _flush(self) -> None: ...
+    def _sweep(self, now: int) -> None: ...
+    def _helper_names(self) -> list[str]: ...
+    def _counters(self) -> tuple[list[int], list[int]]: ...
