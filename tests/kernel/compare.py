@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from fastfw.core.terms import Reason, Verdict
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, STATES, Oracle, missing, pack, words
 from tests.traffic.describe import Key, describe, flow_key
 from tests.traffic.generate import generate
 
 import fastfw
+from fastfw.core.terms import Reason, Verdict
 
 TOLERANCE = 2
 """Seconds by which a timeout may differ: the two tables are not read at the same instant."""
