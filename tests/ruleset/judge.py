@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 NAMES = {4: "iptables", 6: "ip6tables"}
@@ -47,6 +46,18 @@ def namespace() -> int:
     child.wait()
     child.stdout.close()
     return descriptor
+
+
+@cache
+def make_sets() -> str:
+    """Make the sets that the rules name; why that is impossible, or ""."""
+    if not shutil.which("ipset"):
+        return "needs ipset"
+    for words in ("create foo hash:ip counters timeout 60 skbinfo", "create p hash:ip,port"):
+        done = run("ipset", *words.split())
+        if done.returncode:
+            return done.stderr.decode("utf-8", "replace").strip()
+    return ""
 
 
 def run(*command: str, text: str = "") -> subprocess.CompletedProcess[bytes]:
@@ -109,8 +120,3 @@ def accepted(table: str, chain: str, rules: Sequence[str], family: int) -> dict[
     if rules:
         ask(0, len(rules))
     return answers
-
-
-def library(name: str) -> bool:
-    """Whether the tool ships an extension's plug-in."""
-    return any(Path(directory).exists() for directory in (f"/usr/lib/x86_64-linux-gnu/xtables/{name}",))

@@ -516,6 +516,10 @@ class _Reader:
             if given is not None:
                 raise Refusal(f"option --{option.name} takes no value")
             text = ""
+        elif option.optional:
+            text = given or self.peek() or ""
+            if given is None and text:
+                self.position += 1
         else:
             text = self.value("--" + option.name) if given is None else given
             if option.words == 2:

@@ -51,7 +51,7 @@ class Option:
     `field` receives what `parse` makes of the value; without `parse` the option takes none and sets `value`.
     `negate` names the boolean field of `!`; "" refuses it. Printing leaves the option out where the field equals
     `hide` and is not inverted, and always when `silent`. `show` gets the value and the family. `words` counts its
-    values: two reach `parse` joined by NUL.
+    values: two reach `parse` joined by NUL; `optional` ones may be left out, and then `parse` gets "".
     """
 
     name: str
@@ -65,6 +65,7 @@ class Option:
     excludes: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     words: int = 1
+    optional: bool = False
     value: Any = True
     hide: Any = None
     silent: bool = False

@@ -43,6 +43,12 @@ def rate_text(interval: int, scale: int = SCALE) -> str:
     return f"{shown[1] * scale // interval}/{shown[0]}"
 
 
+def unit_of(text: str) -> int:
+    """The seconds of a rate's unit; 1 without one."""
+    unit = text.partition("/")[2].lower()
+    return next((seconds for word, seconds in _SECONDS.items() if unit and word.startswith(unit)), 1)
+
+
 def _rate(text: str, context: Context) -> int:
     return parse_rate(text)
 

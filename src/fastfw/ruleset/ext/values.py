@@ -34,6 +34,15 @@ def number_range(high: int) -> Parser:
     return parse
 
 
+def show_hex(digits: int) -> Printer:
+    """A hexadecimal number of at least so many digits."""
+
+    def show(value: int, family: int) -> str:
+        return f"0x{value:0{digits}x}"
+
+    return show
+
+
 def masked(high: int = numbers.UINT32) -> Parser:
     """`value[/mask]` as a pair."""
 
@@ -181,6 +190,24 @@ def show_host_mask(value: tuple[int, int], family: int) -> str:
     length = mask_length(value[1], family)
     whole = length is None or value[1] == FULL_MASK[family]
     return address_text(value[0], family) + ("" if whole else f"/{length}")
+
+
+def parse_prefix(text: str, family: int) -> int | None:
+    """A prefix length, or a mask like an address as its length; None: a mask whose ones are not contiguous."""
+    bits = FULL_MASK[family].bit_length()
+    value = numbers.strtoul(text)
+    if value is not None and not value[1] and value[0] <= bits:
+        return value[0]
+    try:
+        return mask_length(parse_host(text, family), family)
+    except Refusal:
+        raise Refusal(f"`{text}' is neither a prefix length from 0 to {bits} nor a mask") from None
+
+
+def prefix(text: str, context: Context) -> int:
+    """A prefix length or a mask; one whose ones are not contiguous counts as full."""
+    length = parse_prefix(text, context.family)
+    return FULL_MASK[context.family].bit_length() if length is None else length
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")

@@ -1,0 +1,135 @@
+"""sctp: ports and chunks (RFC 9260)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastfw.ruleset.errors import Refusal
+from fastfw.ruleset.ext.base import Context, Match, Option
+from fastfw.ruleset.ext.values import Range, port_range, show_range
+
+CHUNKS = {
+    "DATA": 0,
+    "INIT": 1,
+    "INIT_ACK": 2,
+    "SACK": 3,
+    "HEARTBEAT": 4,
+    "HEARTBEAT_ACK": 5,
+    "ABORT": 6,
+    "SHUTDOWN": 7,
+    "SHUTDOWN_ACK": 8,
+    "ERROR": 9,
+    "COOKIE_ECHO": 10,
+    "COOKIE_ACK": 11,
+    "ECN_ECNE": 12,
+    "ECN_CWR": 13,
+    "SHUTDOWN_COMPLETE": 14,
+    "I_DATA": 64,
+    "RE_CONFIG": 130,
+    "PAD": 132,
+    "ASCONF": 193,
+    "ASCONF_ACK": 128,
+    "FORWARD_TSN": 192,
+    "I_FORWARD_TSN": 194,
+}
+_NAMES = {number: name for name, number in CHUNKS.items()}
+
+FLAGS = {0: "----IUBE", 64: "----IUBE", 6: "-------T", 14: "-------T"}
+"""The letters of a chunk type's flags, highest bit first."""
+
+KEPT = (0, 6, 14)
+"""The chunk types whose flags the kernel compares."""
+
+EVERY = frozenset(range(256))
+
+
+@dataclass(slots=True, frozen=True)
+class Chunks:
+    """`mode` is any, all or only. `types` are chunk numbers. `flags` has (type, mask, value) for those asked for."""
+
+    mode: str
+    types: frozenset[int]
+    flags: tuple[tuple[int, int, int], ...] = ()
+
+
+def _flags(kind: int, letters: str) -> tuple[int, int]:
+    known = FLAGS.get(kind, "")
+    mask = value = 0
+    for letter in letters:
+        at = known.find(letter.upper())
+        if at < 0 or letter == "-":
+            raise Refusal(f"chunk type {_NAMES[kind]} has no flag `{letter}'")
+        bit = 1 << (7 - at)
+        mask |= bit
+        value = value | bit if letter.isupper() else value
+    return mask, value
+
+
+def _chunks(text: str, context: Context) -> Chunks:
+    mode, listed = text.split("\0")
+    mode = mode.lower()
+    if mode not in ("any", "all", "only"):
+        raise Refusal(f"bad match type `{mode}': expected any, all or only")
+    if listed.upper() == "ALL":
+        return Chunks(mode, EVERY)
+    if listed.upper() == "NONE":
+        return Chunks(mode, frozenset())
+    types: set[int] = set()
+    flags: dict[int, tuple[int, int]] = {}
+    for part in listed.split(","):
+        if not part:
+            continue
+        name, colon, letters = part.partition(":")
+        kind = CHUNKS.get(name.upper())
+        if kind is None:
+            raise Refusal(f"unknown SCTP chunk `{name}': expected {', '.join(CHUNKS)}, ALL or NONE")
+        types.add(kind)
+        if colon and letters:
+            mask, value = _flags(kind, letters)
+            if kind in KEPT:
+                old = flags.get(kind, (0, 0))
+                flags[kind] = old[0] | mask, old[1] | value
+    return Chunks(mode, frozenset(types), tuple((kind, *flags[kind]) for kind in sorted(flags)))
+
+
+def _show(value: Chunks, family: int) -> str:
+    if value.types == EVERY:
+        return f"{value.mode} ALL"
+    if not value.types:
+        return f"{value.mode} NONE"
+    flags = {kind: (mask, bits) for kind, mask, bits in value.flags}
+    shown = []
+    for kind in sorted(value.types):
+        name = _NAMES.get(kind, str(kind))
+        if kind in flags:
+            mask, bits = flags[kind]
+            letters = FLAGS[kind]
+            name += ":" + "".join(
+                letters[7 - bit] if bits >> bit & 1 else letters[7 - bit].lower()
+                for bit in range(7, -1, -1)
+                if mask >> bit & 1
+            )
+        shown.append(name)
+    return f"{value.mode} {','.join(shown)}"
+
+
+@dataclass(slots=True)
+class Sctp(Match):
+    """Ports are inclusive ranges; `chunks` None: not asked."""
+
+    name: ClassVar[str] = "sctp"
+    protocols: ClassVar[tuple[int, ...]] = (132,)
+
+    sport: Range | None = None
+    sport_invert: bool = False
+    dport: Range | None = None
+    dport_invert: bool = False
+    chunks: Chunks | None = None
+    chunks_invert: bool = False
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("sport", "sport", port_range("sctp"), show_range, "sport_invert", ("source-port",)),
+        Option("dport", "dport", port_range("sctp"), show_range, "dport_invert", ("destination-port",)),
+        Option("chunk-types", "chunks", _chunks, _show, "chunks_invert", words=2),
+    )
