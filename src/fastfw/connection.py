@@ -88,7 +88,7 @@ class Connection:
         first_port, second_port = self.source_port, self.destination_port
         if reply:
             first, second = second, first
-        text = f"src={self._address(first)} dst={self._address(second)} "
+        text = f"src={_address(first)} dst={_address(second)} "
         if self.protocol in (TCP, UDP, SCTP):
             if reply:
                 first_port, second_port = second_port, first_port
@@ -104,12 +104,9 @@ class Connection:
             return f"{text}srckey=0x{first_port:x} dstkey=0x{second_port:x} "
         return text
 
-    def _address(self, packed: bytes) -> str:
-        return socket.inet_ntoa(packed) if self.family == 4 else IPv6Address(packed).exploded
-
 
 def from_entry(row: tuple, index: int, now: int, helper_names: list[str]) -> Connection:  # type: ignore[type-arg]
-    """A Connection from one record of `Core._entries()` (dtype ENTRY, as a tuple) at time `now` (ns)."""
+    """A Connection from one record of `core.snapshot.entries` (dtype ENTRY, as a tuple) at time `now` (ns)."""
     lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, _private, _master, state, helper = row
     size = 4 if family == 4 else 16
     ends = [(lo[:size], lo_port), (hi[:size], hi_port)]
@@ -136,4 +133,54 @@ def from_entry(row: tuple, index: int, now: int, helper_names: list[str]) -> Con
         zone=zone,
         helper=helper_names[helper],
         index=index,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A connection that a helper has announced. Addresses are packed; an absent source or port is None."""
+
+    family: int
+    protocol: int
+    source: bytes | None
+    destination: bytes
+    source_port: int | None
+    destination_port: int
+    timeout: int
+    class_: int
+    helper: str
+    master: int
+    permanent: bool
+
+    def __str__(self) -> str:
+        """The line /proc/net/nf_conntrack_expect prints for it."""
+        size = 4 if self.family == 4 else 16
+        flags = "PERMANENT " if self.permanent else ""
+        return (
+            f"{self.timeout} l3proto = {2 if self.family == 4 else 10} proto={self.protocol} "
+            f"src={_address(self.source or bytes(size))} dst={_address(self.destination)} "
+            f"sport={self.source_port or 0} dport={self.destination_port} {flags}{self.helper}"
+        )
+
+
+def _address(packed: bytes) -> str:
+    return socket.inet_ntoa(packed) if len(packed) == 4 else IPv6Address(packed).exploded
+
+
+def from_expect(row: tuple, now: int, helper_names: list[str]) -> Expectation:  # type: ignore[type-arg]
+    """An Expectation from one record of `core.snapshot.expectations` (dtype EXPECT, as a tuple) at time `now` (ns)."""
+    (source, destination, sport, dport, _zone, protocol, family, flags, class_, helper, _child, master, expires, _) = row
+    size = 4 if family == 4 else 16
+    return Expectation(
+        family=family,
+        protocol=protocol,
+        source=None if flags & 4 else source[:size],
+        destination=destination[:size],
+        source_port=None if flags & 2 else sport,
+        destination_port=dport,
+        timeout=max(0, (expires - now) // 1_000_000_000),
+        class_=class_,
+        helper=helper_names[helper],
+        master=master,
+        permanent=bool(flags & 1),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fastfw.connection import Connection, from_entry
+from fastfw import state
+from fastfw.connection import Connection, Expectation, from_entry, from_expect
 from fastfw.core.engine import DECISION, Core
 from fastfw.core.settings import TABLE as SETTINGS
+from fastfw.core.snapshot import entries, expectations
 from fastfw.core.terms import Hook, Reason
 from fastfw.helpers import Helper, Spec, parse_spec
 
@@ -183,11 +186,26 @@ class Engine(Core):
 
     def connections(self) -> Iterator[Connection]:
         """The live connections, as they are now; in no particular order."""
-        table, indices = self._entries()
+        table, indices = entries(self)
         now = self.now
-        names = self._helper_names()
+        names = self.helper_names()
         for row, index in zip(table.tolist(), indices.tolist(), strict=True):
             yield from_entry(row, index, now, names)
+
+    def expectations(self) -> Iterator[Expectation]:
+        """The connections that helpers have announced and that have not come yet, oldest first."""
+        now = self.now
+        names = self.helper_names()
+        for row in expectations(self).tolist():
+            yield from_expect(row, now, names)
+
+    def save_state(self, path: str | os.PathLike[str]) -> int:
+        """Write the table to a file, whole or not at all; returns how many connections. OSError where it cannot be."""
+        return state.save(self, path)
+
+    def load_state(self, path: str | os.PathLike[str]) -> state.Loaded:
+        """Take over a table that `save_state` wrote; connections already known stay as they are. Raises StateError."""
+        return state.load(self, path)
 
     def expire(self, now: int | None = None) -> None:
         """Let time pass to `now` (ns, the wall clock by default) and drop every connection whose time is up."""

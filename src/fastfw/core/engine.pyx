@@ -7,12 +7,12 @@ from libc.string cimport memcpy, memset
 
 from fastfw.core.bytes cimport likely, prefetch_read, unlikely
 from fastfw.core.conntrack cimport (
-    COUNTERS, Tracker, conntrack_confirm, conntrack_delete, conntrack_entry, conntrack_in, conntrack_sweep,
+    COUNTERS, Tracker, conntrack_confirm, conntrack_delete, conntrack_in, conntrack_sweep,
 )
 from fastfw.core.decision cimport Decision
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
-    Entry, flows_clear, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_insert, flows_reserve,
+    flows_clear, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
 )
 from fastfw.core.helping cimport Attached
 from fastfw.core.rules cimport Rules, rules_before, rules_judge
@@ -34,16 +34,7 @@ DECISION = np.dtype({
     "itemsize": 16,
 })
 
-# A copy of the table's slab, one record a connection; see flows.pxd for the fields' meaning.
-ENTRY = np.dtype({
-    "names": ["lo", "hi", "lo_port", "hi_port", "zone", "proto", "family", "expires", "status", "mark", "private",
-              "master", "state", "helper"],
-    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "<i8", "<u4", "<u4", "V56", "<u4", "u1", "u1"],
-    "offsets": [0, 16, 32, 34, 36, 38, 39, 40, 48, 52, 64, 120, 124, 125],
-    "itemsize": 128,
-})
-
-if sizeof(Outcome) != DECISION.itemsize or sizeof(Entry) != ENTRY.itemsize:
+if sizeof(Outcome) != DECISION.itemsize:
     raise ImportError("fastfw.core.engine: a result record does not match its layout")
 
 cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_OUTPUT}
@@ -345,27 +336,6 @@ cdef class Core:
         """The engine's clock, ns."""
         return self.tracker.now
 
-    def _entries(self):
-        """A copy of every live entry (dtype ENTRY) in no particular order, and the slab index of each."""
-        cdef uint32_t room = self.tracker.flows.count
-        table = np.empty(room, ENTRY)
-        indices = np.empty(room, np.uint32)
-        cdef uint8_t[::1] raw = table.view(np.uint8) if room else np.empty(1, np.uint8)
-        cdef uint32_t[::1] numbers = indices if room else np.empty(1, np.uint32)
-        cdef Entry *target = <Entry *> &raw[0]
-        cdef Entry *e
-        cdef uint32_t index, found = 0
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            for index in range(1, self.tracker.flows.used):
-                e = self.tracker.flows.entries + index
-                if e.key.family and e.expires > self.tracker.now and found < room:
-                    target[found] = e[0]
-                    numbers[found] = index
-                    found += 1
-            pthread_mutex_unlock(&self.lock)
-        return table[:found], indices[:found]
-
     def _flush(self):
         with nogil:
             pthread_mutex_lock(&self.lock)
@@ -382,7 +352,8 @@ cdef class Core:
             conntrack_sweep(&self.tracker, self.tracker.flows.used)
             pthread_mutex_unlock(&self.lock)
 
-    def _helper_names(self):
+    def helper_names(self):
+        """Of the helpers the engine carries, by number; 0 is none."""
         return self.attached.names()
 
     def _attach(self, helper, ports):

@@ -1,0 +1,200 @@
+"""The table as arrays: copied out for listings and files, checked and put back."""
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
+
+from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
+from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add
+from fastfw.core.flows cimport Entry, flows_find, flows_hash, flows_insert
+from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
+from fastfw.core.terms cimport (
+    STATUS_ASSURED, STATUS_CONFIRMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER,
+    STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD,
+)
+from fastfw.core.wire cimport NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, Key
+
+# An entry of the table's slab, one record a connection; flows.pxd says what each field means.
+ENTRY = np.dtype({
+    "names": ["lo", "hi", "lo_port", "hi_port", "zone", "proto", "family", "expires", "status", "mark", "private",
+              "master", "state", "helper"],
+    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "<i8", "<u4", "<u4", "V56", "<u4", "u1", "u1"],
+    "offsets": [0, 16, 32, 34, 36, 38, 39, 40, 48, 52, 64, 120, 124, 125],
+    "itemsize": 128,
+})
+
+# An expectation; expect.pxd says what each field means.
+EXPECT = np.dtype({
+    "names": ["source", "destination", "source_port", "destination_port", "zone", "proto", "family", "flags", "class_",
+              "helper", "child_helper", "master", "expires", "serial"],
+    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "u1", "u1", "u1", "u1", "<u4", "<i8", "<u8"],
+    "offsets": [0, 16, 32, 34, 36, 38, 39, 40, 41, 42, 43, 44, 48, 56],
+    "itemsize": 64,
+})
+
+if sizeof(Entry) != ENTRY.itemsize or sizeof(Expect) != EXPECT.itemsize:
+    raise ImportError("fastfw.core.snapshot: a record does not match its layout")
+
+# What an entry in the table may carry; anything else in a file was not written by an engine.
+cdef uint32_t KNOWN_STATUS = (
+    STATUS_EXPECTED | STATUS_SEEN_REPLY | STATUS_ASSURED | STATUS_CONFIRMED | STATUS_FIXED_TIMEOUT | STATUS_HELPER
+    | STATUS_UNREAD | STATUS_HELPED | STATUS_MASTER | STATUS_ORIGIN_HI
+)
+
+
+cdef uint8_t[::1] raw(array):
+    """An array's bytes; of an empty one, a byte that is not used."""
+    return array.view(np.uint8) if len(array) else np.empty(1, np.uint8)
+
+
+def entries(Core core):
+    """A copy of every live entry (dtype ENTRY) in no particular order, and the slab index of each (uint32)."""
+    cdef uint32_t room = core.tracker.flows.count, index, found = 0
+    table = np.empty(room, ENTRY)
+    indices = np.empty(room, np.uint32)
+    cdef uint8_t[::1] table_bytes = raw(table), index_bytes = raw(indices)
+    cdef Entry *into = <Entry *> &table_bytes[0]
+    cdef uint32_t *numbers = <uint32_t *> &index_bytes[0]
+    cdef Entry *e
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        for index in range(1, core.tracker.flows.used):
+            e = core.tracker.flows.entries + index
+            if e.key.family and e.expires > core.tracker.now and found < room:
+                into[found] = e[0]
+                numbers[found] = index
+                found += 1
+        pthread_mutex_unlock(&core.lock)
+    return table[:found], indices[:found]
+
+
+def expectations(Core core):
+    """A copy of every expectation that still waits (dtype EXPECT), oldest first."""
+    cdef uint32_t room = core.tracker.expects.count, i, found = 0
+    table = np.empty(room, EXPECT)
+    cdef uint8_t[::1] table_bytes = raw(table)
+    cdef Expect *into = <Expect *> &table_bytes[0]
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        for i in range(core.tracker.expects.count):
+            if core.tracker.expects.all[i].expires > core.tracker.now and found < room:
+                into[found] = core.tracker.expects.all[i]
+                found += 1
+        pthread_mutex_unlock(&core.lock)
+    table = table[:found]
+    return table[np.argsort(table["serial"], kind="stable")]
+
+
+cdef bint key_sound(const Key *k) noexcept nogil:
+    """The endpoints are in the order that packets will be looked up by, and what is unused is zero."""
+    if k.family != 4 and k.family != 6:
+        return False
+    if k.family == 4 and (k.lo[0] >> 32 or k.lo[1] or k.hi[0] >> 32 or k.hi[1]):
+        return False
+    if k.proto == PROTO_ICMP or k.proto == PROTO_ICMPV6:
+        return (k.proto == PROTO_ICMP) == (k.family == 4)
+    if k.family == 4:
+        return (k.lo[0] << 16 | k.lo_port) <= (k.hi[0] << 16 | k.hi_port)
+    if k.lo[0] != k.hi[0]:
+        return k.lo[0] < k.hi[0]
+    if k.lo[1] != k.hi[1]:
+        return k.lo[1] < k.hi[1]
+    return k.lo_port <= k.hi_port
+
+
+cdef bint entry_sound(const Entry *e, uint32_t helper_count) noexcept nogil:
+    if not key_sound(&e.key) or e.status & ~KNOWN_STATUS or not e.status & STATUS_CONFIRMED:
+        return False
+    if e.helper >= helper_count:
+        return False
+    if e.key.proto == PROTO_TCP:
+        return (TCP_NONE < e.state < TCP_STATES and e.proto.tcp.scale[0] <= 14 and e.proto.tcp.scale[1] <= 14
+                and e.proto.tcp.pending_scale <= 14 and e.proto.tcp.last_index < 6
+                and e.proto.tcp.last_direction < 2)
+    if e.key.proto == PROTO_SCTP:
+        return e.state < 9
+    return True
+
+
+def put_entries(Core core, table, indices, helpers):
+    """Enter saved entries that are not in the table yet, their time not up.
+
+    `helpers` (uint8) maps the saved helper numbers to this engine's, 0: none. Returns (entered, refused because the table is
+    full, new slab index by old as a dict of the masters). ValueError for a record no engine would have written; nothing
+    is entered then.
+    """
+    cdef uint32_t count = len(table), i, index, entered = 0, refused = 0, helper_count = len(helpers)
+    cdef uint8_t[::1] table_bytes = raw(table), helper_map = raw(np.ascontiguousarray(helpers, np.uint8))
+    moved = np.zeros(count, np.uint32)
+    cdef uint8_t[::1] moved_bytes = raw(moved)
+    cdef uint32_t *went = <uint32_t *> &moved_bytes[0]
+    cdef const Entry *given = <const Entry *> &table_bytes[0]
+    cdef Entry one
+    cdef uint32_t hash
+    cdef int64_t bad = -1
+    with nogil:
+        for i in range(count):
+            if not entry_sound(given + i, helper_count):
+                bad = i
+                break
+    if bad >= 0:
+        raise ValueError(f"record {bad} is no connection that an engine would have saved")
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        for i in range(count):
+            one = given[i]
+            if one.expires <= core.tracker.now:
+                continue
+            hash = flows_hash(&core.tracker.flows, &one.key)
+            if flows_find(&core.tracker.flows, &one.key, hash) != NO_FLOW:
+                continue
+            if core.tracker.settings.of[SET_MAX] and core.tracker.flows.count >= core.tracker.settings.of[SET_MAX]:
+                refused += 1
+                continue
+            one.path[0] = 0
+            one.path[1] = 0
+            one.master = NO_FLOW
+            one.helper = helper_map[one.helper] if one.helper else 0
+            one.status &= ~(<uint32_t> (STATUS_MASTER | STATUS_HELPED | STATUS_UNREAD))
+            if one.helper:
+                one.status |= STATUS_HELPED | STATUS_UNREAD
+            index = flows_insert(&core.tracker.flows, &one, hash)
+            if index == NO_FLOW:
+                refused += 1
+                continue
+            went[i] = index
+            entered += 1
+        pthread_mutex_unlock(&core.lock)
+    where = {}
+    masters = np.isin(indices, table["master"]) | (table["status"] & STATUS_MASTER != 0)
+    for old, new in zip(indices[masters].tolist(), moved[masters].tolist()):
+        if new:
+            where[old] = new
+    return entered, refused, where
+
+
+def put_expectations(Core core, table, helpers, where):
+    """Enter saved expectations whose masters were entered (`where`: new slab index by old); how many were."""
+    cdef Expect one
+    cdef uint8_t[::1] table_bytes = raw(table)
+    cdef const Expect *given = <const Expect *> &table_bytes[0]
+    cdef uint32_t i, entered = 0
+    for i in range(<uint32_t> len(table)):
+        one = given[i]
+        if (one.family != 4 and one.family != 6) or one.flags & ~(
+                EXPECT_PERMANENT | EXPECT_ANY_PORT | EXPECT_ANY_SOURCE):
+            raise ValueError(f"expectation {i} is none that an engine would have saved")
+        if one.master not in where or one.helper >= len(helpers) or one.child_helper >= len(helpers):
+            continue
+        one.master = where[one.master]
+        one.helper = helpers[one.helper]
+        one.child_helper = helpers[one.child_helper]
+        with nogil:
+            pthread_mutex_lock(&core.lock)
+            if one.expires > core.tracker.now and expects_add(
+                    &core.tracker.expects, &one, <uint32_t> core.tracker.settings.of[SET_EXPECT_MAX], 0,
+                    core.tracker.now) == 0:
+                core.tracker.flows.entries[one.master].status |= STATUS_MASTER
+                entered += 1
+            pthread_mutex_unlock(&core.lock)
+    return entered

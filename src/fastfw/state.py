@@ -1,0 +1,107 @@
+"""The table in a file: written whole or not at all, checked before a word of it is believed."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastfw.core.snapshot import ENTRY, EXPECT, entries, expectations, put_entries, put_expectations
+
+if TYPE_CHECKING:
+    from fastfw.engine import Engine
+
+MAGIC = b"fastfw state 1\n\0"
+HEADER = struct.Struct("<16sIIIIqI")
+"""Magic, bytes an entry, entries, bytes an expectation, expectations, clock (ns), bytes of helper names; little-endian.
+
+What follows: the helpers' names by number, separated by NUL; slab indices; entries; expectations; CRC-32 of all before.
+"""
+
+
+class StateError(ValueError):
+    """A file that holds no table this release can take over."""
+
+
+class Loaded(NamedTuple):
+    """What became of a saved table."""
+
+    connections: int
+    refused: int
+    expectations: int
+
+
+def save(engine: Engine, path: str | os.PathLike[str]) -> int:
+    """Write every live connection and expectation; returns how many connections. The file appears when it is whole.
+
+    What helpers noted of a connection's payload is not kept.
+    """
+    table, indices = entries(engine)
+    waiting = expectations(engine)
+    names = b"\0".join(name.encode() for name in engine.helper_names())
+    header = HEADER.pack(
+        MAGIC, ENTRY.itemsize, len(table), EXPECT.itemsize, len(waiting), engine.now, len(names)
+    )
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            checksum = 0
+            for part in (header, names, indices, table, waiting):
+                view = memoryview(part if isinstance(part, bytes) else part.view(np.uint8)) if len(part) else b""
+                checksum = zlib.crc32(view, checksum)
+                file.write(view)
+            file.write(struct.pack("<I", checksum))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return len(table)
+
+
+def load(engine: Engine, path: str | os.PathLike[str]) -> Loaded:
+    """Enter what `save` wrote. Connections already in the table stay as they are; those whose time is up are left out.
+
+    Raises StateError, and changes nothing, where the file is not whole or not an engine's.
+    """
+    data = Path(path).read_bytes()
+    if len(data) < HEADER.size + 4 or data[:16] != MAGIC:
+        raise StateError(f"{path}: not a saved table of this release")
+    _, entry_size, count, expect_size, waiting_count, _clock, names_size = HEADER.unpack_from(data)
+    size = HEADER.size + names_size + count * (4 + entry_size) + waiting_count * expect_size + 4
+    if entry_size != ENTRY.itemsize or expect_size != EXPECT.itemsize:
+        raise StateError(f"{path}: saved by a release with another layout")
+    if len(data) != size:
+        raise StateError(f"{path}: {len(data)} bytes, {size} expected: the file is not whole")
+    if zlib.crc32(memoryview(data)[:-4]) != struct.unpack_from("<I", data, len(data) - 4)[0]:
+        raise StateError(f"{path}: the checksum is wrong: the file is damaged")
+    at = HEADER.size
+    saved_names = data[at : at + names_size].split(b"\0")
+    at += names_size
+    indices = np.frombuffer(data, np.uint32, count, at)
+    at += 4 * count
+    table = np.frombuffer(bytearray(data[at : at + count * entry_size]), ENTRY)
+    at += count * entry_size
+    waiting = np.frombuffer(bytearray(data[at : at + waiting_count * expect_size]), EXPECT)
+    names = engine.helper_names()
+    helpers = np.array(
+        [names.index(name.decode("utf-8", "replace")) if name.decode("utf-8", "replace") in names else 0 for name in saved_names],
+        np.uint8,
+    )
+    try:
+        entered, refused, where = put_entries(engine, table, indices, helpers)
+        return Loaded(entered, refused, put_expectations(engine, waiting, helpers, where))
+    except ValueError as error:
+        raise StateError(f"{path}: {error}") from error
