@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.kernel.oracle import Oracle, missing
 from tests.traffic import packets as p
+from tests.traffic.rulesets import ruleset
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -128,3 +129,13 @@ def test_shared_settings_are_put_back() -> None:
         assert oracle.get("nf_conntrack_max") == "1000"
     with Oracle() as oracle:
         assert oracle.get("nf_conntrack_max") == before
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_rulesets_are_the_real_iptables_own_language(seed: int) -> None:
+    """Every generated ruleset is one the real iptables loads and prints back with all its rules."""
+    texts = {family: ruleset(seed, family) for family in (4, 6)}
+    with Oracle(rules4=texts[4], rules6=texts[6]) as oracle:
+        for family, text in texts.items():
+            saved = oracle.counters(family).partition("*filter")[2].partition("COMMIT")[0]
+            assert saved.count("-A ") == text.count("\n-A ")
