@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastfw.cli import inputs
 from fastfw.cli.errors import CliError
-from fastfw.cli.names import ABSENT, STATES, TRACKED, VERDICTS, reason_name
+from fastfw.cli.names import ABSENT, STATES, VERDICTS, direction_name, why
 from fastfw.cli.progress import Progress
 from fastfw.cli.report import Report, sections
 from fastfw.cli.rulenames import RuleNames, counters_text
@@ -124,9 +124,6 @@ def judge(
 ) -> None:
     """One capture through the engine, in steps."""
     hook = args.hook or "FORWARD"
-    # A packet meets INPUT before it has an output interface, and OUTPUT has no input interface.
-    iif = "" if hook == "OUTPUT" else args.in_interface
-    oif = "" if hook == "INPUT" else args.out_interface
     for part in steps(len(capture)):
         offset, length = capture.offset[part], capture.length[part]
         hooks = tally.hooks(capture.data, offset, length) if args.local else None
@@ -136,8 +133,8 @@ def judge(
             length,
             capture.time_ns[part],
             hook=hook if hooks is None else hooks,
-            iif=iif,
-            oif=oif,
+            iif=args.in_interface,
+            oif=args.out_interface,
             wire_length=capture.wire_length[part],
         )
         numbers = tally.add(
@@ -184,12 +181,12 @@ class PacketWriter:
         fields = (
             VERDICTS.get(verdict, str(verdict)) if ip else ABSENT,
             STATES.get(state, str(state)) if ip else ABSENT,
-            ("REPLY" if direction else "ORIGINAL") if state in TRACKED else ABSENT,
+            direction_name(state, direction),
             str(assured),
             str(seen_reply),
             str(expected),
             self._names.name(family, hook, rule),
-            reason_name(reason, link),
+            why(reason, link),
         )
         return f",{','.join(map(quoted, fields))}\n".encode("utf-8", "surrogateescape")
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from fastfw.cli.names import (
     ABSENT,
     HOOK_NAMES,
-    MEANINGS,
     STATES,
     VERDICTS,
+    meaning,
     protocol_name,
-    reason_name,
+    why,
 )
 from fastfw.cli.render import Section
 from fastfw.cli.rulenames import RuleNames
@@ -89,8 +89,8 @@ class Report:
                 "ip": sum(c.packets for c in packets),
                 "bytes": sum(c.bytes for c in packets),
             },
-            "verdicts": _sums(packets, lambda c: VERDICTS.get(c.verdict, str(c.verdict))),
-            "states": _sums(packets, lambda c: STATES.get(c.state, str(c.state))),
+            "verdicts": _sums(packets, lambda c: VERDICTS[c.verdict]),
+            "states": _sums(packets, lambda c: STATES[c.state]),
             "hooks": _sums(packets, lambda c: HOOK_NAMES[c.hook]),
             "protocols": _protocols(packets),
             "rules": _rules(packets, names),
@@ -156,7 +156,7 @@ def _rules(classes: list[Class], names: RuleNames) -> list[dict[str, Any]]:
             {
                 "family": family,
                 "rule": names.name(family, hook, rule),
-                "verdict": VERDICTS.get(verdict, str(verdict)),
+                "verdict": VERDICTS[verdict],
                 "packets": counts["packets"],
                 "bytes": counts["bytes"],
                 "text": names.text(family, hook, rule),
@@ -166,24 +166,24 @@ def _rules(classes: list[Class], names: RuleNames) -> list[dict[str, Any]]:
 
 
 def _reasons(classes: list[Class]) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str, str], Counter[str]] = {}
+    found: dict[tuple[int, int, int, int], Counter[str]] = {}
     for c in classes:
-        name = reason_name(c.reason, c.link_reason)
-        if name == ABSENT:
-            continue
-        counts = found.setdefault((name, VERDICTS.get(c.verdict, ""), STATES.get(c.state, "")), Counter())
-        counts["packets"] += c.packets
-        counts["bytes"] += c.bytes
+        if c.reason or c.link_reason:
+            counts = found.setdefault((c.reason, c.link_reason, c.verdict, c.state), Counter())
+            counts["packets"] += c.packets
+            counts["bytes"] += c.bytes
     return [
         {
-            "reason": name,
-            "verdict": verdict,
-            "state": state,
+            "reason": why(reason, link_reason),
+            "verdict": VERDICTS[verdict],
+            "state": STATES[state],
             "packets": counts["packets"],
             "bytes": counts["bytes"],
-            "meaning": MEANINGS.get(name, ""),
+            "meaning": meaning(reason, link_reason),
         }
-        for (name, verdict, state), counts in sorted(found.items(), key=lambda item: (-item[1]["packets"], item[0]))
+        for (reason, link_reason, verdict, state), counts in sorted(
+            found.items(), key=lambda item: (-item[1]["packets"], item[0])
+        )
     ]
 
 
