@@ -5,7 +5,7 @@ from libc.string cimport memset
 from fastfw.core.bytes cimport be16, likely, unlikely
 from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
 from fastfw.core.flows cimport (
-    Bucket, Entry, flows_delete, flows_expired, flows_find, flows_home, flows_insert, key_equal,
+    Bucket, Entry, flows_delete, flows_expired, flows_find, flows_grow, flows_home, flows_insert, key_equal,
 )
 from fastfw.core.generic cimport generic_new, generic_step
 from fastfw.core.icmp cimport icmp_new, icmp_step
@@ -256,6 +256,8 @@ cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
     if unlikely(e.status & STATUS_HELPED):
         e.status |= STATUS_UNREAD
     p.entry = flows_insert(&t.flows, e, p.hash)
+    if unlikely(p.entry == NO_FLOW) and t.settings.of[SET_MAX] == 0 and flows_grow(&t.flows) == 0:
+        p.entry = flows_insert(&t.flows, e, p.hash)
     if p.entry == NO_FLOW:
         p.reason = INSERT_FAILED
         t.counters[COUNT_INSERT_FAILED] += 1

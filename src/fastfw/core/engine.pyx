@@ -3,7 +3,7 @@ import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastfw.core.bytes cimport likely, prefetch_read, unlikely
 from fastfw.core.conntrack cimport (
@@ -12,7 +12,7 @@ from fastfw.core.conntrack cimport (
 from fastfw.core.decision cimport Decision
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
-    flows_clear, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
+    flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
 )
 from fastfw.core.helping cimport Attached
 from fastfw.core.rules cimport Rules, rules_before, rules_judge
@@ -23,7 +23,7 @@ from fastfw.core.terms cimport (
     STATUS_HELPED, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
 )
 from fastfw.core.wire cimport (
-    KIND_BROKEN, KIND_ERROR, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet,
+    KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet,
     wire_options4_pass, wire_parse,
 )
 
@@ -42,8 +42,8 @@ cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_
 cdef enum:
     AHEAD = 8               # packets between the stages: about as many lines as a core fetches at once
 
-# Without a limit of its own (nf_conntrack_max 0) the table grows in steps of this size.
-cdef uint32_t UNLIMITED_STEP = 1 << 20
+# Room to begin with where there is no limit (nf_conntrack_max 0); the table then grows as it fills.
+cdef uint32_t UNLIMITED_START = 1 << 20
 
 
 cdef inline void write(const Packet *p, Outcome *out) noexcept nogil:
@@ -136,7 +136,7 @@ cdef class Core:
             self._set(name, value)
         # the one state without a setting
         self.tracker.settings.of[SET_TCP + TCP_SYN_SENT2] = <int64_t> 120_000_000_000
-        cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_STEP
+        cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_START
         if flows_init(&self.tracker.flows, room, seed) < 0:
             raise MemoryError(f"no memory for a table of {room} connections")
 
@@ -335,6 +335,17 @@ cdef class Core:
     def now(self):
         """The engine's clock, ns."""
         return self.tracker.now
+
+    def _table_statistics(self):
+        """How the table stands: entries, room, the index's size and how well it is spread."""
+        cdef uint32_t spilled, fullest
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            flows_crowding(&self.tracker.flows, &spilled, &fullest)
+            pthread_mutex_unlock(&self.lock)
+        return {"count": self.tracker.flows.count, "capacity": self.tracker.flows.capacity,
+                "used": self.tracker.flows.used - 1, "bucket_count": self.tracker.flows.bucket_count,
+                "spilled": spilled, "fullest": fullest}
 
     def _flush(self):
         with nogil:

@@ -98,6 +98,8 @@ ctypedef struct Flows:
 cdef int flows_init(Flows *f, uint32_t capacity, const uint8_t *seed) noexcept nogil
 cdef void flows_free(Flows *f) noexcept nogil
 cdef int flows_reserve(Flows *f, uint32_t capacity) noexcept nogil
+cdef int flows_grow(Flows *f) noexcept nogil
+cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) noexcept nogil
 cdef uint32_t flows_insert(Flows *f, const Entry *made, uint32_t hash) noexcept nogil
 cdef void flows_delete(Flows *f, uint32_t index) noexcept nogil
 cdef void flows_clear(Flows *f) noexcept nogil

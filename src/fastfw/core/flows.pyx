@@ -17,6 +17,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int MAP_NORESERVE
     int MREMAP_MAYMOVE
     int MADV_HUGEPAGE
+    int MADV_DONTNEED
     void *MAP_FAILED
 
 if sizeof(Entry) != 128 or sizeof(Bucket) != 64 or sizeof(ProtoFlow) != 56:
@@ -28,6 +29,7 @@ cdef enum:
     # a connection costs 128 + 64 / (12 * 0.7) = 135.6 bytes.
     FILL_NUMERATOR = 7
     FILL_DENOMINATOR = 10
+    MOST = 0x7fffffff        # entries; the highest nf_conntrack_max
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
@@ -174,10 +176,16 @@ cdef void flows_delete(Flows *f, uint32_t index) noexcept nogil:
     f.count -= 1
 
 
+cdef void forget(void *at, size_t size) noexcept nogil:
+    """Zero whole mappings by returning their pages; locked pages stay and are overwritten."""
+    if madvise(at, size, MADV_DONTNEED) != 0:
+        memset(at, 0, size)
+
+
 cdef void flows_clear(Flows *f) noexcept nogil:
     """Forget every connection and give the memory back."""
-    memset(f.buckets, 0, <size_t> f.bucket_count * sizeof(Bucket))
-    memset(f.entries, 0, <size_t> f.used * sizeof(Entry))
+    forget(f.buckets, <size_t> f.bucket_count * sizeof(Bucket))
+    forget(f.entries, <size_t> f.used * sizeof(Entry))
     f.used = 1
     f.hand = 1
     f.free = 0
@@ -209,6 +217,29 @@ cdef int flows_reserve(Flows *f, uint32_t capacity) noexcept nogil:
             place(f, index, flows_hash(f, &f.entries[index].key))
     munmap(old_buckets, <size_t> old_count * sizeof(Bucket))
     return 0
+
+
+cdef int flows_grow(Flows *f) noexcept nogil:
+    """Double the room; 0, or -1 without memory or at the most a table can hold. Doubling keeps the cost of moving the
+    index in proportion to the insertions that led to it."""
+    if f.capacity >= MOST:
+        return -1
+    return flows_reserve(f, f.capacity * 2 if f.capacity <= MOST / 2 else MOST)
+
+
+cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) noexcept nogil:
+    """How well the index is spread: entries outside their home bucket, and the slots taken in the fullest bucket."""
+    cdef uint32_t number
+    cdef int slot, taken
+    spilled[0] = 0
+    fullest[0] = 0
+    for number in range(f.bucket_count):
+        spilled[0] += f.buckets[number].spill
+        taken = 0
+        for slot in range(SLOTS):
+            taken += f.buckets[number].tag[slot] != 0
+        if <uint32_t> taken > fullest[0]:
+            fullest[0] = <uint32_t> taken
 
 
 cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept nogil:
