@@ -6,7 +6,7 @@ import ctypes
 import statistics
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,10 +37,9 @@ REPORTER = pytest.StashKey[Reporter]()
 
 
 @pytest.fixture(scope="session")
-def reporter(request: pytest.FixtureRequest) -> Iterator[Reporter]:
+def reporter(request: pytest.FixtureRequest) -> Reporter:
     """Where benchmarks leave their figures."""
-    made = request.config.stash.setdefault(REPORTER, Reporter())
-    yield made
+    return request.config.stash.setdefault(REPORTER, Reporter())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

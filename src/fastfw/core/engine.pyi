@@ -1,10 +1,13 @@
 """Packets in, decisions out. `Core` holds the tracker and the rules; fastfw.engine makes it pleasant."""
 
+from collections.abc import Callable, Iterable
+from mmap import mmap
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fastfw.core.decision import Decision
 from fastfw.core.rules import Rules
 
 # One packet's decision: verdict, state, direction, assured, seen_reply, expected, rule, reason, mark; 16 bytes.
@@ -16,7 +19,17 @@ ENTRY: Final[np.dtype[np.void]]
 class Core:
     """The tracker, the rules and the lock they share."""
 
-    def __init__(self, settings: dict[str, int], seed: bytes) -> None: ...
+    def __init__(self, settings: dict[str, int], seed: bytes, clock: Callable[[], int]) -> None: ...
+    def decide(
+        self,
+        packet: npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap,
+        hook: str = "FORWARD",
+        iif: str = "",
+        oif: str = "",
+        now: int | None = None,
+    ) -> Decision:
+        """Judge one IP packet, any bytes-like object; `now` is the clock in ns, the wall clock without it."""
+
     @property
     def conntrack_count(self) -> int:
         """Connections in the table, those included whose time is up but which no packet has met since."""
@@ -47,5 +60,6 @@ class Core:
         """How the table stands: count, capacity, used, bucket_count, spilled, fullest."""
 
     def _sweep(self, now: int) -> None: ...
+    def _attach(self, helper: object, ports: Iterable[tuple[int, int]]) -> None: ...
     def _helper_names(self) -> list[str]: ...
     def _counters(self) -> tuple[list[int], list[int]]: ...

@@ -1,14 +1,14 @@
 """Where the engine meets Python: payload of a connection that carries a helper.
 
-A helper is entered with the GIL and with the engine's lock held, after the rules accepted the packet and its connection is in
-the table.
+A helper is entered with the GIL and with the engine's lock held, after the rules accepted the packet and its
+connection is in the table.
 """
 import logging
 
 from cpython.buffer cimport PyBUF_READ
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from fastfw.core.bytes cimport be16, be32
 from fastfw.core.conntrack cimport Tracker
