@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, STATES, Oracle, missing, pack, words
-from tests.traffic.describe import Key, describe, flow_key
+from tests.traffic.describe import Key, describe, flow_key, is_fragment, pair_key
 from tests.traffic.generate import generate
 
 import fastfw
@@ -115,12 +115,12 @@ def ours_in_words(record: np.void) -> str:
 
 
 def entries(lines: Sequence[str]) -> dict[str, list[int]]:
-    """Table lines without timeout and ``use``, each with the timeouts under which it stands."""
+    """Table lines without timeout, age and ``use``, each with the timeouts under which it stands."""
     found: dict[str, list[int]] = {}
     for line in lines:
         parts = line.split()
         timeout = int(parts.pop(4))
-        text = re.sub(r" use=\d+$", "", " ".join(parts))
+        text = re.sub(r"( delta-time=\d+)? use=\d+$", "", " ".join(parts))
         found.setdefault(text, []).append(timeout)
     return {text: sorted(timeouts) for text, timeouts in found.items()}
 
@@ -141,7 +141,10 @@ def table_differences(kernel: Sequence[str], ours: Sequence[str]) -> list[Differ
 
 def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
     """Send the packets through both sides, from an empty table; the engine is given the kernel's clock."""
-    oracle.flush()
+    if any(map(is_fragment, packets)):
+        oracle.restart()  # or pieces left over from an earlier run would join these
+    else:
+        oracle.flush()
     data, offsets, lengths = pack(packets)
     kernel = oracle.ask(data, offsets, lengths)
     lines, now = oracle.table(), time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -209,7 +212,9 @@ def reduce(setup: Setup, oracle: Oracle, comparison: Comparison, difference: Dif
     related = [packet for packet in packets if flow_key(packet) == key]
     if fails(related):
         return compare(setup, oracle, shrink(related, fails))
-    packets = packets[-REDUCIBLE:]
+    pairs = {pair_key(packet) for packet in related}
+    neighbours = [packet for packet in packets if pair_key(packet) in pairs]
+    packets = neighbours if fails(neighbours) else packets[-REDUCIBLE:]
     return compare(setup, oracle, shrink(packets, fails) if fails(packets) else related)
 
 
@@ -255,6 +260,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--anomalies", type=float, default=0.25, help="the share of packets that break a rule")
     parser.add_argument("--protocols", default="tcp,tcp,udp,icmp", help="comma-separated; twice is twice as frequent")
     parser.add_argument("--families", default="4,6", help="comma-separated")
+    parser.add_argument("--fragments", type=float, default=0.0, help="the share of packets that come in pieces")
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings")
     parser.add_argument("--show", type=int, default=3, help="differences to reduce and print a seed (default 3)")
     parser.add_argument("--report", type=Path, help="write each new class of difference to a file in this directory")
@@ -274,7 +280,7 @@ def main() -> int:
     with setup.oracle() as oracle:
         print(f"kernel {oracle.kernel}; settings {setup.settings or 'default'}; anomalies {options.anomalies}")
         for seed in options.seeds:
-            packets = generate(seed, options.count, options.anomalies, protocols, families)
+            packets = generate(seed, options.count, options.anomalies, protocols, families, options.fragments)
             found = compare(setup, oracle, packets)
             total, wrong = total + len(packets), wrong + len(found.differences)
             print(f"seed {seed}: {len(packets)} packets, {len(found.differences)} differences", flush=True)

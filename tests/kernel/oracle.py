@@ -96,6 +96,10 @@ class Oracle:
         return os.uname().release
 
     def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         program = Path(__file__).with_name("namespace.py")
         self._child = subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -106,7 +110,6 @@ class Oracle:
         except BaseException:
             self.close()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -118,6 +121,9 @@ class Oracle:
         for path, value in self._put_back.items():
             (Path("/proc/sys/net") / path).write_text(value)
         self._put_back.clear()
+        self._stop()
+
+    def _stop(self) -> None:
         if self._child is not None and self._child.stdin and self._child.stdout:
             self._child.stdin.close()
             self._child.stdout.close()
@@ -202,8 +208,13 @@ class Oracle:
         shared.write_text(f"{value}\n")
 
     def flush(self) -> None:
-        """Forget every connection and expectation."""
+        """Forget every connection and expectation. Fragments that wait for others stay; ``restart`` forgets them too."""
         self._call("flush")
+
+    def restart(self) -> None:
+        """Begin again in a fresh namespace, set up as this one was at first."""
+        self._stop()
+        self._start()
 
 
 def words(answer: np.void) -> str:

@@ -32,6 +32,21 @@ def is_error(protocol: int, body: bytes) -> bool:
     return len(body) > 8 and body[0] in (V4_ERRORS if protocol == p.ICMP else V6_ERRORS if protocol == p.ICMPV6 else ())
 
 
+def is_fragment(packet: bytes) -> bool:
+    """Whether a packet is a piece of a larger one."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4:
+        return bool(packet[6] & 0x3F or packet[7])
+    return (
+        len(packet) >= 48 and packet[0] >> 4 == 6 and packet[6] in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING, p.FRAGMENT)
+    )
+
+
+def pair_key(packet: bytes) -> Key:
+    """The two addresses of a packet, or of the one an ICMP error quotes."""
+    source, destination, protocol, body = ends(packet)
+    return pair_key(body[8:]) if is_error(protocol, body) else (frozenset((source, destination)),)
+
+
 def flow_key(packet: bytes) -> Key:
     """What all packets of a connection share, whichever way they go; an error has the key of the packet it quotes."""
     source, destination, protocol, body = ends(packet)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from . import other_conversations as other
 from . import packets as p
 from . import tcp_anomalies
 from .anomalies import (
@@ -35,6 +36,8 @@ from .conversations import (
     udp_conversation,
 )
 
+OTHER = {"gre": other.gre_conversation, "other": other.other_conversation}
+
 LIVE = 48
 """Conversations that are interleaved at a time."""
 
@@ -52,7 +55,11 @@ def conversation(random: Random, protocols: Sequence[str], families: Sequence[in
         return udp_conversation(random, world)
     if protocol == "icmp":
         return (discovery_conversation if random.random() < 0.15 else icmp_conversation)(random, world)
-    raise ValueError(f"no conversation in {protocol!r}; there are tcp, udp and icmp")
+    if protocol == "sctp":
+        return iter(other.Association(random, world))
+    if protocol in OTHER:
+        return OTHER[protocol](random, world)
+    raise ValueError(f"no conversation in {protocol!r}; there are tcp, udp, icmp, sctp, gre and other")
 
 
 def anomalies_of(protocols: Sequence[str]) -> list[Anomaly]:
@@ -65,6 +72,10 @@ def anomalies_of(protocols: Sequence[str]) -> list[Anomaly]:
         found += [of_protocol(p.UDP, odd_udp_length)]
     if "icmp" in protocols:
         found += [of_protocol(kind, edited_icmp) for kind in (p.ICMP, p.ICMPV6)]
+    if "sctp" in protocols:
+        found += [of_protocol(p.SCTP, anomaly) for anomaly in (other.other_chunks, other.other_chunks, other.other_tag)]
+    if "gre" in protocols:
+        found += [of_protocol(p.GRE, other.odd_gre)]
     return found
 
 
@@ -74,8 +85,9 @@ def generate(
     anomalies: float = 0.25,
     protocols: Sequence[str] = ("tcp", "tcp", "udp", "icmp"),
     families: Sequence[int] = (4, 6),
+    fragments: float = 0.0,
 ) -> list[bytes]:
-    """``count`` packets, the share ``anomalies`` of which breaks some rule.
+    """``count`` packets, the share ``anomalies`` of which breaks some rule and ``fragments`` of which come in pieces.
 
     A protocol or family named twice is twice as frequent. Packets that come of themselves are valid to an IP stack;
     among the anomalies are some that no stack accepts.
@@ -104,5 +116,10 @@ def generate(
             live[index] = conversation(random, protocols, families)
             packet = next(live[index], None)
         memory.append(packet)
+        if fragments and random.random() < fragments:
+            pieces = other.in_pieces(random, packet, random.getrandbits(4 if random.random() < 0.1 else 16))
+            out.extend(pieces[:1])
+            queue.extend(pieces[1:])
+            continue
         out.append(packet)
     return out[:count]

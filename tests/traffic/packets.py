@@ -314,6 +314,9 @@ def repair(packet: bytearray, offset: int, protocol: int) -> bytes:
         if protocol == UDP:
             value = value or 0xFFFF
         packet[place : place + 2] = value.to_bytes(2, "big")
+    elif protocol == SCTP and size >= 12:
+        packet[offset + 8 : offset + 12] = bytes(4)
+        packet[offset + 8 : offset + 12] = crc32c(bytes(packet[offset:])).to_bytes(4, "little")
     return bytes(packet)
 
 

@@ -93,9 +93,8 @@ def icmp(random: Random, family: int) -> str:
 
 
 def protocol(random: Random, family: int) -> str:
-    return (
-        f"{maybe_not(random)}-p {random.choice(('tcp', 'udp', 'icmp' if family == 4 else 'ipv6-icmp', 'gre', '253'))}"
-    )
+    names = ("tcp", "udp", "icmp" if family == 4 else "ipv6-icmp", "gre", "253")
+    return f"{maybe_not(random)}-p {random.choice(names)}"
 
 
 def state(random: Random, _: int) -> str:
@@ -157,9 +156,9 @@ def fragment(random: Random, family: int) -> str:
 
 
 PARTS: tuple[Part, ...] = (
-    addresses, addresses, interfaces, tcp, tcp, udp, icmp, protocol, state, state, conntrack, conntrack, length, iprange,
-    hops, comment, mark, fragment,
-)  # fmt: skip
+    *(addresses, addresses, interfaces, tcp, tcp, udp, icmp, protocol, state, state, conntrack, conntrack),
+    *(length, iprange, hops, comment, mark, fragment),
+)
 
 
 def rule(random: Random, chain: str, later: list[str], family: int) -> str:
