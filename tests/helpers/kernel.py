@@ -12,6 +12,7 @@ from tests.kernel.oracle import Oracle
 from tests.traffic import packets as p
 
 from fastfw.helpers import DROP, Helper
+from fastfw.helpers.base import Awaited
 
 
 class Expectation(NamedTuple):
@@ -26,6 +27,7 @@ class Expectation(NamedTuple):
     class_: int
     timeout: int
     source_mask: bytes | None = None
+    inactive: bool = False
 
 
 class Say(NamedTuple):
@@ -141,6 +143,7 @@ def parse_expectation(line: str) -> tuple[tuple[bytes, bytes], Expectation]:
         class_=int(fields["class"][0]),
         timeout=int(timeout),
         source_mask=None if any_source or mask == b"\xff" * len(mask) else mask,
+        inactive="flag INACTIVE" in fields,
     )
     return (p.address(fields["master-src"][0]), p.address(fields["master-dst"][0])), expected
 
@@ -178,6 +181,7 @@ class FakeFlow:
     waiting: list[Expectation] = field(default_factory=list)
     lives: int | None = None
     broadcast_mask: bytes | None = None
+    expected: bool = False
 
     @property
     def family(self) -> int:
@@ -216,6 +220,8 @@ class FakeFlow:
         timeout: int | None = None,
         class_: int = 0,
         helper: str | None = None,
+        inactive: bool = False,
+        shared: bool = False,
     ) -> bool:
         limit, patience = self.helper.policy(class_)
         made = Expectation(
@@ -228,18 +234,24 @@ class FakeFlow:
             class_,
             patience if timeout is None else timeout,
             source_mask,
+            inactive,
         )
+        if shared and any(one[:5] == made[:5] and one.class_ != class_ for one in self.waiting):
+            return True
         self.waiting = [one for one in self.waiting if one[:5] != made[:5] or one.class_ != made.class_]
         if limit and sum(one.class_ == class_ for one in self.waiting) >= limit:
             self.waiting.remove(next(one for one in self.waiting if one.class_ == class_))
         self.waiting.append(made)
         return True
 
+    def awaiting(self, class_: int) -> list[Awaited]:
+        return [Awaited(*one[:5]) for one in self.waiting if one.class_ == class_]
+
     def cancel(
-        self, *, destination: bytes, port: int, protocol: int = p.TCP, source: bytes, source_port: int | None = None
+        self, *, protocol: int, source: bytes | None, source_port: int | None, destination: bytes, port: int
     ) -> None:
-        tuple_ = (protocol, source, source_port, destination, port)
-        self.waiting = [one for one in self.waiting if one[:5] != tuple_]
+        gone = Awaited(protocol, source, source_port, destination, port)
+        self.waiting = [one for one in self.waiting if one[:5] != gone]
 
     def refresh(self, seconds: int) -> None:
         self.lives = seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 TCP, UDP, GRE = 6, 17, 47
 """Protocol numbers (IANA)."""
@@ -20,6 +20,16 @@ class Verdict(enum.IntEnum):
 
 
 DROP, ACCEPT = Verdict.DROP, Verdict.ACCEPT
+
+
+class Awaited(NamedTuple):
+    """A connection that is waited for; None: any."""
+
+    protocol: int
+    source: bytes | None
+    source_port: int | None
+    destination: bytes
+    port: int
 
 
 class Flow(Protocol):
@@ -61,6 +71,10 @@ class Flow(Protocol):
         """Whether the packet's state is ESTABLISHED, in either direction."""
 
     @property
+    def expected(self) -> bool:
+        """Whether the connection is itself one that a helper announced."""
+
+    @property
     def sequence(self) -> int:
         """TCP: sequence number of the payload's first byte, 32 bits; otherwise 0."""
 
@@ -88,6 +102,8 @@ class Flow(Protocol):
         timeout: int | None = None,
         class_: int = 0,
         helper: str | None = None,
+        inactive: bool = False,
+        shared: bool = False,
     ) -> bool:
         """Wait for one connection from `source` (None: anyone; `source_port` likewise) to `destination` and `port`.
 
@@ -95,15 +111,19 @@ class Flow(Protocol):
         where the helper's limit is reached the oldest of the class gives way. `permanent` serves any number of
         connections. `source_mask`, as long as an address, says which bits of `source` count (None: all). `timeout` is
         in seconds (None: the helper's own). `helper` names the helper that the connection which comes will carry. For
-        GRE the ports are the call's keys.
+        GRE the ports are the call's keys. `inactive`: it is kept, but no connection meets it until it is expected again
+        without. `shared`: where another connection, or another class, waits for the same, that will do.
 
         False: it clashes with what another connection waits for, or `nf_conntrack_expect_max` is reached.
         """
 
+    def awaiting(self, class_: int) -> list[Awaited]:
+        """What this connection waits for, of one class, the oldest first."""
+
     def cancel(
-        self, *, destination: bytes, port: int, protocol: int = TCP, source: bytes, source_port: int | None = None
+        self, *, protocol: int, source: bytes | None, source_port: int | None, destination: bytes, port: int
     ) -> None:
-        """Take back an expectation of this connection's, or end the connection that met it."""
+        """Take back what is expected, or end the connection that met it."""
 
     def refresh(self, seconds: int) -> None:
         """Let the connection itself live for `seconds` from now unless another packet comes."""

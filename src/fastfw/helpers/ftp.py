@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastfw.helpers.address import parse_ipv6
 from fastfw.helpers.base import DROP, TCP, Flow, Helper, Verdict
+from fastfw.helpers.text import parse_ipv6, wrapped
 
 NUMBER = 0xFFFF_FFFF  # decimal numbers wrap at 32 bits, and only low bits are used of what they say
 
@@ -33,7 +33,7 @@ def numbers(text: bytes, count: int, separator: bytes, end: bytes) -> tuple[list
     after = text[found.end() : found.end() + 1]
     if after == separator.removeprefix(b"\\") or (end and after != end):
         return None
-    return [int(digits or b"0") & NUMBER for digits in found.groups()], found.end()
+    return [wrapped(digits, 32) for digits in found.groups()], found.end()
 
 
 def packed(octets: list[int]) -> bytes:
@@ -47,7 +47,7 @@ def port_between(text: bytes, start: int, delimiter: int) -> int | None:
     digits = text[start:end]
     if end < 0 or not digits.isdigit():
         return None
-    return int(digits) & 0xFFFF or None
+    return wrapped(digits, 16) or None
 
 
 def delimiter_of(text: bytes) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from fastfw.helpers.base import DROP, ORIGINAL, TCP, Flow, Helper, Verdict
+from fastfw.helpers.text import wrapped
 
 LONGEST = 4095  # bytes of a packet looked at
 SHORTEST = 26  # bytes of the shortest offer there can be, from the blank before its colon
@@ -58,6 +59,6 @@ def read_offer(text: bytes) -> tuple[bytes, int] | None:
                 return None
             found = NUMBERS.match(text, space + 1)
             assert found is not None  # it matches the empty string
-            address = int(found[1] or b"0") & 0xFFFF_FFFF
-            return address.to_bytes(4, "big"), int(found[2] or b"0") & 0xFFFF
+            address = wrapped(found[1], 32)
+            return address.to_bytes(4, "big"), wrapped(found[2], 16)
     return None

@@ -1,11 +1,20 @@
-"""Addresses as text within a payload, read as leniently or strictly as Linux reads them."""
+"""Numbers and addresses as text within a payload, read as leniently or strictly as Linux reads them."""
 
 from __future__ import annotations
 
 import re
 
-DOTTED = re.compile(rb"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)(?![0-9.])")
+DOTTED = re.compile(rb"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)(?![0-9A-Fa-f.])")
 GROUP = re.compile(rb"[0-9A-Fa-f]+")
+IPV6_CHARACTERS = re.compile(rb"[0-9A-Fa-f:.]*")
+
+
+def wrapped(digits: bytes, bits: int) -> int:
+    """A decimal number, however long, in a machine word of `bits` bits; no digits are 0.
+
+    10**bits is a multiple of 2**bits, so that the last `bits` digits decide.
+    """
+    return int(digits[-bits:] or b"0") & ((1 << bits) - 1)
 
 
 def parse_dotted(text: bytes) -> tuple[bytes, int] | None:
@@ -13,8 +22,10 @@ def parse_dotted(text: bytes) -> tuple[bytes, int] | None:
     found = DOTTED.match(text)
     if found is None:
         return None
-    octets = [int(digits) for digits in found.groups()]
-    return (bytes(octets), found.end()) if max(octets) <= 255 else None
+    octets = [digits.lstrip(b"0") for digits in found.groups()]
+    if any(len(digits) > 3 or int(digits or b"0") > 255 for digits in octets):
+        return None
+    return bytes(int(digits or b"0") for digits in octets), found.end()
 
 
 def parse_ipv6(text: bytes, delimiter: int) -> tuple[bytes, int] | None:
@@ -24,7 +35,18 @@ def parse_ipv6(text: bytes, delimiter: int) -> tuple[bytes, int] | None:
     delimiter's place.
     """
     ends = [at for at in (text.find(delimiter), text.find(0)) if at >= 0]
-    body = text[: min(ends, default=len(text))]
+    return whole_ipv6(text[: min(ends, default=len(text))])
+
+
+def parse_ipv6_prefix(text: bytes) -> tuple[bytes, int] | None:
+    """The IPv6 address at the start of `text`, which ends before anything that cannot be part of one."""
+    found = IPV6_CHARACTERS.match(text)
+    assert found is not None  # it matches the empty string
+    return whole_ipv6(found[0])
+
+
+def whole_ipv6(body: bytes) -> tuple[bytes, int] | None:
+    """All of `body` as an IPv6 address, or up to the colon after an IPv4 tail."""
     words: list[bytes] = []  # two bytes a group
     gap = -1  # where among them `::` stands
     at = 0
