@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
+
 import pytest
 
 from fastfw.ruleset import Ruleset, RulesetError
-from ruleset import cases, judge
+from ruleset import cases, generate, judge
 
 pytestmark = [
     pytest.mark.kernel,
@@ -22,31 +25,50 @@ def ours(table: str, chain: str, rule: str, family: int) -> str:
     return ""
 
 
+def differences(family: int, table: str, chain: str, rules: list[str]) -> list[str]:
+    """Where the real tool and we part over some rules of one chain."""
+    mine = {rule: ours(table, chain, rule, family) for rule in rules}
+    taken = [rule for rule in rules if not mine[rule]]
+    faults = []
+    answers = judge.accepted(table, chain, taken, family)
+    for index, rule in enumerate(taken):
+        if answers[index]:
+            faults.append(f"we take, iptables refuses: {rule}\n    {answers[index]}")
+    for rule in rules:
+        if mine[rule] and not judge.restore(judge.ruleset(table, chain, [rule]), family):
+            faults.append(f"we refuse, iptables takes: {rule}\n    {mine[rule]}")
+    text = judge.ruleset(table, chain, [rule for index, rule in enumerate(taken) if not answers[index]])
+    assert not judge.restore(text, family)
+    real = judge.save(table, family)
+    written = judge.without_comments(Ruleset.parse(text, family).save())
+    for left, right in zip(real.split("\n"), written.split("\n"), strict=False):
+        if left != right:
+            faults.append(f"iptables prints: {left}\n      we print: {right}")
+    judge.restore(f"*{table}\nCOMMIT\n", family)
+    return faults
+
+
+def report(faults: list[str]) -> str:
+    """The first of the differences."""
+    return f"{len(faults)} differences\n" + "\n".join(faults[:60])
+
+
 @pytest.mark.parametrize(("family", "table", "chain"), sorted(cases.CASES), ids=lambda value: str(value))
 def test_case_tables(family: int, table: str, chain: str) -> None:
     """What iptables takes we take and print byte for byte, what it refuses we refuse."""
     rules = cases.rules(family, table, chain)
     if judge.make_sets():
         rules = [rule for rule in rules if "foo" not in rule.split() and "-set p " not in rule]
-    mine = {rule: ours(table, chain, rule, family) for rule in rules}
-    taken = [rule for rule in rules if not mine[rule]]
-    refused = [rule for rule in rules if mine[rule]]
-    faults = []
-    answers = judge.accepted(table, chain, taken, family)
-    for index, rule in enumerate(taken):
-        if answers[index]:
-            faults.append(f"we take, iptables refuses: {rule}\n    {answers[index]}")
-    for rule in refused:
-        if not judge.restore(judge.ruleset(table, chain, [rule]), family):
-            faults.append(f"we refuse, iptables takes: {rule}\n    {mine[rule]}")
-    both = [rule for index, rule in enumerate(taken) if not answers[index]]
-    text = judge.ruleset(table, chain, both)
-    assert not judge.restore(text, family)
-    real = judge.save(table, family)
-    written = judge.without_comments(Ruleset.parse(text, family).save())
-    if real != written:
-        for left, right in zip(real.split("\n"), written.split("\n"), strict=False):
-            if left != right:
-                faults.append(f"iptables prints: {left}\n      we print: {right}")
-    judge.restore(f"*{table}\nCOMMIT\n", family)
-    assert not faults, f"{len(faults)} differences\n" + "\n".join(faults[:60])
+    faults = differences(family, table, chain, rules)
+    assert not faults, report(faults)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(("table", "chain"), [("filter", "INPUT"), ("mangle", "PREROUTING"), ("raw", "PREROUTING")])
+def test_random_rules(family: int, table: str, chain: str) -> None:
+    """Rules made at random from every option are taken, refused and printed as iptables does."""
+    seed = int(os.environ.get("FASTFW_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+    print(f"FASTFW_SEED={seed}")
+    rng = random.Random(f"{seed} {family} {table}")
+    faults = differences(family, table, chain, [generate.rule(rng, family) for _ in range(200)])
+    assert not faults, report(faults)

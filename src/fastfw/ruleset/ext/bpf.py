@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,11 +48,8 @@ def fault(program: tuple[Instruction, ...]) -> str:
     return ""
 
 
-def _field(word: str, bits: int) -> int:
-    value = strtoul(word) if word.isdecimal() else None
-    if value is None:
-        raise ValueError
-    return int(word) & ((1 << bits) - 1)
+_INSTRUCTION = re.compile(r"\s*([0-9]{1,20})\s+([0-9]{1,20})\s+([0-9]{1,20})\s+(-?[0-9]{1,20})")
+_WIDTHS = (16, 8, 8, 32)
 
 
 def _program(text: str, context: Context) -> tuple[Instruction, ...]:
@@ -64,11 +62,11 @@ def _program(text: str, context: Context) -> tuple[Instruction, ...]:
         raise Refusal(f"program of {count[0]} instructions: expected at most {LENGTH_LIMIT}")
     program = []
     for at, part in enumerate(parts):
-        try:
-            code, jt, jf, k = part.split()
-            program.append((_field(code, 16), _field(jt, 8), _field(jf, 8), _field(k, 32)))
-        except ValueError:
-            raise Refusal(f"bad instruction {at} `{part}': expected four numbers") from None
+        found = _INSTRUCTION.match(part)
+        if found is None:
+            raise Refusal(f"bad instruction {at} `{part}': expected four numbers")
+        code, jt, jf, k = (int(found[n + 1]) & ((1 << width) - 1) for n, width in enumerate(_WIDTHS))
+        program.append((code, jt, jf, k))
     if len(program) != count[0]:
         raise Refusal(f"program of {len(program)} instructions, but it says {count[0]}")
     return tuple(program)

@@ -18,15 +18,13 @@ def _range(text: str, context: Context) -> Range:
     low, high = parse_range(text, UINT64)
     if ":" not in text:
         high = UINT64
-    elif not high:
-        high = UINT64 if not low else high
     if high < low:
         raise Refusal(f"range `{text}' ends before it begins")
     return low, high
 
 
 def _show_range(value: Range, family: int) -> str:
-    return str(value[0]) if value[1] == UINT64 else f"{value[0]}:{value[1]}"
+    return str(value[0]) if value[1] in (0, UINT64) else f"{value[0]}:{value[1]}"
 
 
 def _mode(text: str, context: Context) -> str:
@@ -51,6 +49,12 @@ class ConnBytes(Match):
     invert: bool = False
     mode: str = ""
     direction: str = ""
+
+    def finish(self, context: Context) -> None:
+        """The kernel keeps `!` as a range in reverse, which a single number is not."""
+        Match.finish(self, context)
+        if self.count[0] == self.count[1]:
+            self.invert = False
 
     options: ClassVar[tuple[Option, ...]] = (
         Option("connbytes", "count", _range, _show_range, "invert", required=True),

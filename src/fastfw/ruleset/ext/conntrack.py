@@ -9,6 +9,7 @@ from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option, Parser
 from fastfw.ruleset.ext.values import (
     Range,
+    any_port_range,
     bits,
     host_mask,
     number_range,
@@ -18,35 +19,13 @@ from fastfw.ruleset.ext.values import (
     show_number,
     show_range,
 )
-from fastfw.ruleset.names import service_port
-from fastfw.ruleset.numbers import UINT32, strtoul
+from fastfw.ruleset.numbers import UINT32
 
 STATES = {"INVALID": 1, "NEW": 8, "RELATED": 4, "ESTABLISHED": 2, "UNTRACKED": 16}
 CT_STATES = STATES | {"SNAT": 32, "DNAT": 64}
 STATUSES = {"EXPECTED": 1, "SEEN_REPLY": 2, "ASSURED": 4, "CONFIRMED": 8}
 
 HostMask = tuple[int, int]
-
-
-def _port_range(text: str, context: Context) -> Range:
-    """`port[:port]`, numbers kept to 16 bits as the real tool keeps them; a service of any protocol."""
-    parts = text.split(":")
-    if len(parts) > 2:
-        raise Refusal(f"`{text}' has too many parts: expected port[:port]")
-    low = _port(parts[0]) if parts[0] else 0
-    if len(parts) == 1:
-        return low, low
-    return low, _port(parts[1]) if parts[1] else 0xFFFF
-
-
-def _port(text: str) -> int:
-    value = strtoul(text)
-    if value is not None and not value[1] and "-" not in text:
-        return value[0] & 0xFFFF
-    port = service_port(text, None)
-    if port is None:
-        raise Refusal(f"`{text}' is neither a port nor a known service")
-    return port
 
 
 def _protocol(text: str, context: Context) -> int:
@@ -57,6 +36,10 @@ def _direction(text: str, context: Context) -> str:
     if text.upper() not in ("ORIGINAL", "REPLY"):
         raise Refusal(f"unknown direction `{text}': expected ORIGINAL or REPLY")
     return text.upper()
+
+
+def _show_ports(value: Range, family: int) -> str:
+    return str(value[0]) if not value[1] else show_range(value, family)
 
 
 def _show_status(value: int, family: int) -> str:
@@ -72,7 +55,7 @@ def _address(name: str) -> Option:
 
 
 def _ports(name: str) -> Option:
-    return Option(f"ct{name}", name, _port_range, show_range, f"{name}_invert")
+    return Option(f"ct{name}", name, any_port_range, _show_ports, f"{name}_invert")
 
 
 _state: Parser = bits(CT_STATES, "state")

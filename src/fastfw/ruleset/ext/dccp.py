@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastfw.ruleset.errors import Refusal
-from fastfw.ruleset.ext.base import Context, Match, Option
-from fastfw.ruleset.ext.values import Range, bits, number, parse_port, show_bits, show_number, show_range
+from fastfw.ruleset.ext.base import Match, Option
+from fastfw.ruleset.ext.values import Range, any_port_range, bits, number, show_bits, show_number, show_range
 
 TYPES = {
     "REQUEST": 1,
@@ -23,16 +22,6 @@ TYPES = {
     "INVALID": 1024,
 }
 """A bit for each packet type's number."""
-
-
-def _ports(text: str, context: Context) -> Range:
-    parts = text.split(":")
-    if len(parts) > 2:
-        raise Refusal(f"`{text}' has too many parts: expected port[:port]")
-    low = parse_port(parts[0], None) if parts[0] else 0
-    if len(parts) == 1:
-        return low, low
-    return low, parse_port(parts[1], None) if parts[1] else 0xFFFF
 
 
 @dataclass(slots=True)
@@ -52,8 +41,8 @@ class Dccp(Match):
     option_invert: bool = False
 
     options: ClassVar[tuple[Option, ...]] = (
-        Option("sport", "sport", _ports, show_range, "sport_invert", ("source-port",)),
-        Option("dport", "dport", _ports, show_range, "dport_invert", ("destination-port",)),
+        Option("sport", "sport", any_port_range, show_range, "sport_invert", ("source-port",)),
+        Option("dport", "dport", any_port_range, show_range, "dport_invert", ("destination-port",)),
         Option("dccp-types", "types", bits(TYPES, "DCCP type", False), show_bits(TYPES), "types_invert"),
         Option("dccp-option", "option", number(255, 1), show_number, "option_invert"),
     )

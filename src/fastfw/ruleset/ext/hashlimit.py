@@ -152,16 +152,13 @@ class HashLimit(Match):
         else:
             self.average = parse_rate(text, SCALE)
         context.seen.add(f" {1 if self.in_bytes else unit_of(text)}")
-        if not self.in_bytes:
-            context.seen.add(f"  {atoi(text) & UINT32}")
 
     def finish(self, context: Context) -> None:
         """What depends on the rate's unit: the burst's meaning, how long an entry lives."""
         seen = context.seen
         if not ("hashlimit-upto" in seen or "hashlimit-above" in seen):
             raise Refusal("hashlimit needs --hashlimit-upto or --hashlimit-above")
-        seconds = next((int(note) for note in seen if note[0] == " " and note[1] != " "), 1)
-        count = next((int(note) for note in seen if note[:2] == "  "), 0)
+        seconds = next((int(note) for note in seen if note[0] == " "), 1)
         if "hashlimit-htable-expire" not in seen:
             self.expire = seconds * 1000
         if self.in_bytes:
@@ -180,7 +177,7 @@ class HashLimit(Match):
             if "hashlimit-rate-interval" not in seen:
                 self.rate_interval = seconds
             if not self.in_bytes:
-                self.average = count
+                self.average = SCALE // (self.average // seconds)
         if self.size:
             self.size = min(self.size, SIZE_LIMIT)
         Match.finish(self, context)

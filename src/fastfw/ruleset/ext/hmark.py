@@ -41,7 +41,7 @@ class HMark(Target):
     proto_mask: int | None = None
     rnd: int = 0
     modulus: int = 0
-    offset: int = 0
+    offset: int | None = None
     ct: bool = False
 
     options: ClassVar[tuple[Option, ...]] = (
@@ -114,6 +114,6 @@ class HMark(Target):
             if value is not None:
                 out += f" --hmark-{name} " + (f"0x{value:0{width}x}" if width else str(value))
         out += f" --hmark-mod {self.modulus}"
-        if self.offset:
+        if self.offset is not None:
             out += f" --hmark-offset {self.offset}"
         return out + " --hmark-tuple ct" * self.ct

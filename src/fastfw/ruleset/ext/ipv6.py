@@ -62,6 +62,8 @@ def _option_types(text: str, context: Context) -> tuple[OptionType, ...]:
     for part in text.split(","):
         kind, colon, length = part.partition(":")
         types.append((_octet(kind), _octet(length) if colon else None))
+        if colon and not types[-1][0]:
+            raise Refusal("option 0, a single octet of padding, has no length")
         if types[-1][1] == UINT8:
             types[-1] = types[-1][0], None
     if len(types) > LIST_LIMIT:

@@ -9,9 +9,8 @@ from fastfw.ruleset.address import FULL_MASK
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Option, Site, Target
 from fastfw.ruleset.ext.mark import Masked, show_xmark
-from fastfw.ruleset.ext.values import host, masked, number, show_host, show_number, show_plain, text
-from fastfw.ruleset.names import service_port
-from fastfw.ruleset.numbers import UINT8, UINT16, UINT32, strtoul
+from fastfw.ruleset.ext.values import any_port, host, masked, number, show_host, show_number, show_plain, text
+from fastfw.ruleset.numbers import UINT8, UINT16, UINT32
 
 
 def _mss(text: str, context: Context) -> int:
@@ -62,13 +61,7 @@ class Tee(Target):
 
 
 def _port(text: str, context: Context) -> int:
-    value = strtoul(text)
-    if value is not None and not value[1] and "-" not in text:
-        return value[0] & UINT16
-    port = service_port(text, None)
-    if port is None:
-        raise Refusal(f"`{text}' is neither a port nor a known service")
-    return port
+    return any_port(text)
 
 
 @dataclass(slots=True)

@@ -80,7 +80,10 @@ def _steps(scanner: _Scanner) -> tuple[Step, ...]:
             raise Refusal(f"u32: a test has no value at character {scanner.at}")
         if len(steps) == LIMIT:
             raise Refusal(f"u32: more than {LIMIT} numbers at character {scanner.at}")
-        steps.append((operator, scanner.number()))
+        number = scanner.number()
+        if operator in ("<<", ">>") and number > 31:
+            raise Refusal(f"u32: a shift by {number} bits at character {scanner.at}")
+        steps.append((operator, number))
 
 
 def _tests(text: str, context: Context) -> tuple[Test, ...]:

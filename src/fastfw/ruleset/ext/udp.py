@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from fastfw.ruleset.ext.base import Match, Option
 from fastfw.ruleset.ext.tcp import ALL_PORTS
-from fastfw.ruleset.ext.values import Range, port_range, show_range
+from fastfw.ruleset.ext.values import Range, any_port_range, show_range
 
 
 @dataclass(slots=True)
@@ -23,8 +23,8 @@ class Udp(Match):
     dport_invert: bool = False
 
     options: ClassVar[tuple[Option, ...]] = (
-        Option("sport", "sport", port_range("udp"), show_range, "sport_invert", ("source-port",), hide=ALL_PORTS),
-        Option("dport", "dport", port_range("udp"), show_range, "dport_invert", ("destination-port",), hide=ALL_PORTS),
+        Option("sport", "sport", any_port_range, show_range, "sport_invert", ("source-port",), hide=ALL_PORTS),
+        Option("dport", "dport", any_port_range, show_range, "dport_invert", ("destination-port",), hide=ALL_PORTS),
     )
 
     def save(self, family: int) -> str:

@@ -100,6 +100,28 @@ def port_range(protocol: str) -> Parser:
     return parse
 
 
+def any_port(text: str) -> int:
+    """A port whose number is kept to 16 bits, as the real tool keeps it, or a service of any protocol."""
+    value = numbers.strtoul(text)
+    if value is not None and not value[1] and "-" not in text:
+        return value[0] & 0xFFFF
+    port = service_port(text, None)
+    if port is None:
+        raise Refusal(f"`{text}' is neither a port nor a known service")
+    return port
+
+
+def any_port_range(text: str, context: Context) -> Range:
+    """`port[:port]` of `any_port`s in any order; ends left out are 0 and 65535, and nothing at all is 0."""
+    first, colon, last = text.partition(":")
+    if ":" in last:
+        raise Refusal(f"`{text}' has too many parts: expected port[:port]")
+    low = any_port(first) if first else 0
+    if not colon:
+        return low, low
+    return low, any_port(last) if last else 0xFFFF
+
+
 def protocol(text: str, context: Context) -> int:
     """A protocol's number or name."""
     return parse_protocol(text)
