@@ -36,31 +36,39 @@ static inline void prefetch_read(const void *at) { __builtin_prefetch(at, 0, 3);
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* The one's complement sum of `size` bytes, unfolded; the order of bytes within a word does not matter until the
- * end because one's complement addition is the same in either order (RFC 1071, section 2). */
+/* The one's complement sum of `size` bytes as 64 bits of it; the order of bytes within a word does not matter until the end
+ * because one's complement addition is the same in either order, and carries may be added back at any time (RFC 1071
+ * section 2). */
 static inline uint64_t sum_bytes(const uint8_t *at, size_t size) {
-    uint64_t a = 0, b = 0;
-    while (size >= 16) {
-        uint64_t x = raw64(at), y = raw64(at + 8);
-        a += x & 0xffffffffu; b += x >> 32;
-        a += y & 0xffffffffu; b += y >> 32;
-        at += 16; size -= 16;
+    unsigned __int128 sum = 0;
+    for (; size >= 32; at += 32, size -= 32) {
+        sum += raw64(at);
+        sum += raw64(at + 8);
+        sum += raw64(at + 16);
+        sum += raw64(at + 24);
     }
-    if (size & 8) { uint64_t x = raw64(at); a += x & 0xffffffffu; b += x >> 32; at += 8; }
-    if (size & 4) { a += raw32(at); at += 4; }
-    if (size & 2) { b += raw16(at); at += 2; }
-    if (size & 1) b += *at;
-    return a + b;
+    if (size & 16) { sum += raw64(at); sum += raw64(at + 8); at += 16; }
+    if (size & 8) { sum += raw64(at); at += 8; }
+    if (size & 4) { sum += raw32(at); at += 4; }
+    if (size & 2) { sum += raw16(at); at += 2; }
+    if (size & 1) sum += *at;
+    uint64_t low = (uint64_t)sum, high = (uint64_t)(sum >> 64);
+    low += high;
+    return low + (low < high);
+}
+
+/* Adds a word to such a sum. */
+static inline uint64_t sum_add(uint64_t sum, uint64_t word) {
+    sum += word;
+    return sum + (sum < word);
 }
 
 /* Folded to 16 bits. A region that carries a correct checksum sums to 0xffff. */
 static inline uint16_t sum_fold(uint64_t sum) {
-    sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffffffffu) + (sum >> 32);
-    sum = (sum & 0xffffu) + (sum >> 16);
-    sum = (sum & 0xffffu) + (sum >> 16);
-    sum = (sum & 0xffffu) + (sum >> 16);
-    return (uint16_t)sum;
+    sum += sum << 32 | sum >> 32;
+    uint32_t half = (uint32_t)(sum >> 32);
+    half += half << 16 | half >> 16;
+    return (uint16_t)(half >> 16);
 }
 
 /* Which of the twelve tags at `tags` (sixteen readable bytes) equal `tag`: bit i for tag i. */

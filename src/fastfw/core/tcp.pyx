@@ -30,7 +30,7 @@ from fastfw.core.terms cimport (
 from fastfw.core.wire cimport Packet
 
 cdef extern from "tcp_states.h" nogil:
-    const uint8_t tcp_next[2][10][6]
+    const uint8_t tcp_next[2][16][8]
     int SEG_SYN
     int SEG_SYNACK
     int SEG_FIN
@@ -81,7 +81,8 @@ cdef enum Reset:
     RESET_INVALID
 
 
-# A segment's numbers, host byte order.
+# A segment's numbers, host byte order. Read anew by each function that needs them, and never handed on by address: the
+# common path then keeps them in registers.
 ctypedef struct Segment:
     const uint8_t *tcp
     uint32_t header          # bytes
@@ -107,11 +108,13 @@ cdef inline void read_segment(const Packet *p, Segment *seg) noexcept nogil:
     seg.end = seg.seq + (p.length - p.l4 - seg.header) + (seg.flags & FIN) + (seg.flags >> 1 & 1)
 
 
-cdef void read_syn_options(const Segment *seg, uint8_t *scale, uint8_t *flags) noexcept nogil:
+cdef void read_syn_options(const Packet *p, uint8_t *scale, uint8_t *flags) noexcept nogil:
     """Window scale (RFC 7323 section 2.2) and SACK permitted (RFC 2018 section 2) of a SYN. A SYN that carries options
     says all anew, only LIBERAL stays with a side for good; one without any says nothing."""
     cdef uint32_t at = 20
     cdef uint8_t kind, size
+    cdef Segment seg
+    read_segment(p, &seg)
     if seg.header == 20:
         return
     scale[0] = 0
@@ -136,10 +139,12 @@ cdef void read_syn_options(const Segment *seg, uint8_t *scale, uint8_t *flags) n
         at += size
 
 
-cdef uint32_t highest_sack(const Segment *seg, uint32_t ack) noexcept nogil:
+cdef uint32_t highest_sack(const Packet *p, uint32_t ack) noexcept nogil:
     """The highest edge among the acknowledgement and the first SACK option's blocks (RFC 2018 section 3)."""
     cdef uint32_t at = 20, block, edge
     cdef uint8_t kind, size
+    cdef Segment seg
+    read_segment(p, &seg)
     while at < seg.options_end:
         kind = seg.tcp[at]
         if kind == 0:
@@ -162,16 +167,19 @@ cdef uint32_t highest_sack(const Segment *seg, uint32_t ack) noexcept nogil:
     return ack
 
 
-cdef void start_side(TcpFlow *t, int d, const Segment *seg, uint32_t sack) noexcept nogil:
+cdef void start_side(TcpFlow *t, int d, const Packet *p, uint32_t sack) noexcept nogil:
     """Learn a side from its first segment, or from a SYN that starts it anew."""
     cdef TcpSide *sender = &t.side[d]
     cdef TcpSide *receiver = &t.side[1 - d]
-    cdef uint32_t win = seg.win
+    cdef Segment seg
+    cdef uint32_t win
+    read_segment(p, &seg)
+    win = seg.win
     sender.end = seg.end
     if seg.flags & SYN:
         sender.max_end = seg.end
         sender.max_win = win if win else 1
-        read_syn_options(seg, &t.scale[d], &t.flags[d])
+        read_syn_options(p, &t.scale[d], &t.flags[d])
         if not (t.flags[d] & SCALES and t.flags[1 - d] & SCALES):
             # both SYNs must offer scaling; the first side's own offer stands until the second has spoken
             if d == REPLY:
@@ -199,7 +207,7 @@ cdef inline Window outside(const TcpFlow *t, int d, Packet *p, const Settings *s
     return found
 
 
-cdef Window in_window(Entry *e, int d, const Segment *seg, Packet *p, const Settings *s) noexcept nogil:
+cdef inline Window in_window(Entry *e, int d, const Segment *seg, Packet *p, const Settings *s) noexcept nogil:
     """Hold a segment against the four bounds and learn from it if it fits."""
     cdef TcpFlow *t = &e.proto.tcp
     cdef TcpSide *sender = &t.side[d]
@@ -209,16 +217,16 @@ cdef Window in_window(Entry *e, int d, const Segment *seg, Packet *p, const Sett
     cdef uint32_t back
 
     if t.flags[1 - d] & SACKS and seg.header > 20:
-        sack = highest_sack(seg, ack)
+        sack = highest_sack(p, ack)
 
     if unlikely(sender.max_win == 0):
-        start_side(t, d, seg, sack)
+        start_side(t, d, p, sack)
         if seg.flags & SYN and not seg.flags & ACK:
             return WINDOW_FITS      # simultaneous open
     elif unlikely(seg.flags & SYN and seq_after(end, sender.end)
                   and (e.state == TCP_SYN_SENT or e.state == TCP_SYN_RECV)):
         # a SYN that differs from the first one: its numbers and options count from here on
-        start_side(t, d, seg, sack)
+        start_side(t, d, p, sack)
         if d == REPLY and not seg.flags & ACK:
             return WINDOW_FITS
 
@@ -311,7 +319,7 @@ cdef bint tcp_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     side.max_win = seg.win if seg.win else 1
     if state == TCP_SYN_SENT:
         side.max_end = seg.end
-        read_syn_options(&seg, &t.scale[ORIGINAL], &t.flags[ORIGINAL])
+        read_syn_options(p, &t.scale[ORIGINAL], &t.flags[ORIGINAL])
         return True
     if not s.of[SET_TCP_LOOSE]:
         p.reason = TCP_NOT_SYN
@@ -323,17 +331,19 @@ cdef bint tcp_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     return True
 
 
-cdef Step ignore(Entry *e, Packet *p, const Segment *seg, int d, int state) noexcept nogil:
+cdef Step ignore(Entry *e, Packet *p, int d, int state) noexcept nogil:
     """Let a segment through unjudged, and note it: what the other side answers tells who was right."""
     cdef TcpFlow *t = &e.proto.tcp
     cdef uint8_t scale = 0, flags = 0
+    cdef Segment seg
+    read_segment(p, &seg)
     t.last_index = <uint8_t> seg.kind
     t.last_direction = <uint8_t> d
     t.last_seq = seg.seq
     t.last_end = seg.end
     t.last_win = seg.win
     if seg.kind == SEG_SYN and d == ORIGINAL:
-        read_syn_options(seg, &scale, &flags)
+        read_syn_options(p, &scale, &flags)
         t.pending_scale = scale
         t.pending_flags = flags
         if state == TCP_LAST_ACK:
@@ -362,11 +372,13 @@ cdef void adopt_pending(Entry *e, int d) noexcept nogil:
     t.flags[d] &= LIBERAL
 
 
-cdef void shorten_after_invalid(Entry *e, Packet *p, const Segment *seg, int d, const Settings *s) noexcept nogil:
+cdef void shorten_after_invalid(Entry *e, Packet *p, int d, const Settings *s) noexcept nogil:
     """An assured connection whose ends both send FINs or RSTs that the tracker cannot place is as good as over: let it
     wait no longer than one with unacknowledged data."""
     cdef TcpFlow *t = &e.proto.tcp
     cdef int64_t left, bound
+    cdef Segment seg
+    read_segment(p, &seg)
     if not e.status & STATUS_ASSURED or e.status & STATUS_FIXED_TIMEOUT:
         return
     if seg.kind != SEG_RST and seg.kind != SEG_FIN:
@@ -395,11 +407,13 @@ cdef inline int64_t timeout_for(const Entry *e, int state, const Segment *seg, c
     return timeout
 
 
-cdef Reset judge_reset(const Entry *e, Packet *p, const Segment *seg, int d, const Settings *s) noexcept nogil:
+cdef Reset judge_reset(const Entry *e, Packet *p, int d, const Settings *s) noexcept nogil:
     cdef const TcpFlow *t = &e.proto.tcp
     cdef uint32_t expected = t.side[1 - d].max_ack
     cdef bint established = e.state == TCP_ESTABLISHED and e.status & STATUS_ASSURED
     cdef bint doubted = False
+    cdef Segment seg
+    read_segment(p, &seg)
     if tcp_is_closing(e):
         # the ports may be in use again already, and what is remembered be of no worth
         return RESET_TAKEN
@@ -441,49 +455,50 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     read_segment(p, &seg)
     new = tcp_next[d][old][seg.kind]
 
-    if unlikely(new == TCP_SYN_SENT and old >= TCP_TIME_WAIT):
-        # the ports are used again: by a new client, or by one that lost its connection
-        if (t.flags[0] | t.flags[1]) & CLOSED_FIRST or (t.last_direction == d and t.last_index == SEG_RST):
-            return STEP_REOPEN
-        new = TO_IGNORE
-    if unlikely(new == TO_IGNORE):
-        if (seg.kind == SEG_SYNACK and t.last_index == SEG_SYN and t.last_direction != d and seg.ack == t.last_end):
-            old = TCP_SYN_SENT
-            new = TCP_SYN_RECV
-            adopt_pending(e, d)
-        else:
-            return ignore(e, p, &seg, d, old)
-    elif unlikely(new == TO_INVALID):
-        p.reason = TCP_STATE
-        p.detail[0] = seg.flags
-        p.detail[1] = <uint32_t> old
-        return STEP_INVALID
-    elif new == TCP_TIME_WAIT:
-        if (old == TCP_LAST_ACK and seg.kind == SEG_ACK and t.last_direction != d and t.last_index == SEG_SYN
-                and t.pending_flags & EXPECTS_CHALLENGE):
-            # it answers the stray SYN (RFC 5961 section 4), not the FIN
-            t.pending_flags &= <uint8_t> ~EXPECTS_CHALLENGE
-            p.reason = TCP_CHALLENGE_ACK
-            return STEP_ACCEPT
-    elif new == TCP_SYN_SENT2:
-        t.pending_flags |= SIMULTANEOUS
-    elif new == TCP_SYN_RECV:
-        if d == REPLY and seg.kind == SEG_ACK and t.pending_flags & SIMULTANEOUS:
-            new = TCP_ESTABLISHED
-    elif new == TCP_CLOSE and seg.kind == SEG_RST:
-        reset = judge_reset(e, p, &seg, d, s)
-        if reset == RESET_INVALID:
+    if unlikely(new != TCP_ESTABLISHED):
+        if unlikely(new == TCP_SYN_SENT and old >= TCP_TIME_WAIT):
+            # the ports are used again: by a new client, or by one that lost its connection
+            if (t.flags[0] | t.flags[1]) & CLOSED_FIRST or (t.last_direction == d and t.last_index == SEG_RST):
+                return STEP_REOPEN
+            new = TO_IGNORE
+        if unlikely(new == TO_IGNORE):
+            if (seg.kind == SEG_SYNACK and t.last_index == SEG_SYN and t.last_direction != d and seg.ack == t.last_end):
+                old = TCP_SYN_SENT
+                new = TCP_SYN_RECV
+                adopt_pending(e, d)
+            else:
+                return ignore(e, p, d, old)
+        elif unlikely(new == TO_INVALID):
+            p.reason = TCP_STATE
+            p.detail[0] = seg.flags
+            p.detail[1] = <uint32_t> old
             return STEP_INVALID
-        if reset == RESET_DOUBTED:
-            new = old
-        judged = reset != RESET_TAKEN
+        elif new == TCP_TIME_WAIT:
+            if (old == TCP_LAST_ACK and seg.kind == SEG_ACK and t.last_direction != d and t.last_index == SEG_SYN
+                    and t.pending_flags & EXPECTS_CHALLENGE):
+                # it answers the stray SYN (RFC 5961 section 4), not the FIN
+                t.pending_flags &= <uint8_t> ~EXPECTS_CHALLENGE
+                p.reason = TCP_CHALLENGE_ACK
+                return STEP_ACCEPT
+        elif new == TCP_SYN_SENT2:
+            t.pending_flags |= SIMULTANEOUS
+        elif new == TCP_SYN_RECV:
+            if d == REPLY and seg.kind == SEG_ACK and t.pending_flags & SIMULTANEOUS:
+                new = TCP_ESTABLISHED
+        elif new == TCP_CLOSE and seg.kind == SEG_RST:
+            reset = judge_reset(e, p, d, s)
+            if reset == RESET_INVALID:
+                return STEP_INVALID
+            if reset == RESET_DOUBTED:
+                new = old
+            judged = reset != RESET_TAKEN
 
     if judged:
         found = in_window(e, d, &seg, p, s)
         if unlikely(found == WINDOW_IGNORE):
             return STEP_ACCEPT
         if unlikely(found == WINDOW_INVALID):
-            shorten_after_invalid(e, p, &seg, d, s)
+            shorten_after_invalid(e, p, d, s)
             return STEP_INVALID
 
     t.last_index = <uint8_t> seg.kind

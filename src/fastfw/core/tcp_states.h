@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-enum { SEG_SYN, SEG_SYNACK, SEG_FIN, SEG_ACK, SEG_RST, SEG_NONE, SEG_CLASSES };
+enum { SEG_SYN, SEG_SYNACK, SEG_FIN, SEG_ACK, SEG_RST, SEG_NONE };
 
 enum { TO_IGNORE = 14, TO_INVALID = 15 };
 
@@ -30,7 +30,8 @@ enum { TO_IGNORE = 14, TO_INVALID = 15 };
 #define ig TO_IGNORE
 #define iv TO_INVALID
 
-static const uint8_t tcp_next[2][10][SEG_CLASSES] = {
+/* Rounded up to powers of two, so that an index is a shift. */
+static const uint8_t tcp_next[2][16][8] = {
     { /* original:        SYN SYNACK FIN ACK RST none */
         /* no connection */ {SS, iv, iv, ES, iv, iv}, /* an ACK picks up a connection under way */
         /* SYN_SENT      */ {SS, iv, iv, iv, CL, iv}, /* the SYN again */
@@ -71,10 +72,11 @@ static const uint8_t tcp_next[2][10][SEG_CLASSES] = {
 
 /* By the low five bits of the flag byte (ACK PSH RST SYN FIN). */
 static inline int tcp_segment_class(uint8_t flags) {
+    if ((flags & 0x17) == 0x10) return SEG_ACK;
     if (flags & 0x04) return SEG_RST;
     if (flags & 0x02) return flags & 0x10 ? SEG_SYNACK : SEG_SYN;
     if (flags & 0x01) return SEG_FIN;
-    return flags & 0x10 ? SEG_ACK : SEG_NONE;
+    return SEG_NONE;
 }
 
 /* Sequence numbers modulo 2^32 (RFC 9293 section 3.4). */

@@ -3,7 +3,7 @@ UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443) as much as naming a connection 
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_bytes, sum_fold, likely, unlikely
+from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, likely, unlikely
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
     CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED, ICMP_TYPE,
@@ -122,15 +122,13 @@ cdef inline bint has_ports(uint8_t proto) noexcept nogil:
 
 
 cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil:
-    cdef uint64_t sum = sum_bytes(p.data + p.l4, size)
-    if p.family == 4:
-        sum += raw32(p.data + 12)
-        sum += raw32(p.data + 16)
+    # length and protocol are big-endian words added to a sum of little-endian ones: their bytes are swapped
+    cdef uint64_t pseudo = (<uint16_t> (size << 8 | (size >> 8 & 0xff))) + (<uint32_t> p.proto << 8)
+    cdef uint64_t sum = sum_add(sum_bytes(p.data + p.l4, size), pseudo)
+    if likely(p.family == 4):
+        sum = sum_add(sum, raw64(p.data + 12))
     else:
-        sum += sum_bytes(p.data + 8, 32)
-    # length and protocol, big-endian words added to a sum of little-endian ones: swap their bytes
-    sum += <uint16_t> (size << 8 | (size >> 8 & 0xff))
-    sum += <uint32_t> p.proto << 8
+        sum = sum_add(sum, sum_bytes(p.data + 8, 32))
     return sum_fold(sum) == 0xffff
 
 
@@ -370,7 +368,7 @@ cdef void parse_icmp(Packet *p) noexcept nogil:
         return
 
 
-cdef void parse_transport(Packet *p) noexcept nogil:
+cdef inline void parse_transport(Packet *p) noexcept nogil:
     """Name the connection, and check the transport header; IP's own lengths are sound."""
     cdef const uint8_t *l4 = p.data + p.l4
     cdef uint8_t proto = p.proto
