@@ -44,6 +44,9 @@ class Setup:
     rules4: str | None = None
     rules6: str | None = None
     helpers: tuple[tuple[str, str, int], ...] = ()
+    batches: int = 1
+    pause: float = 0.0
+    """The packets are sent in this many batches with so many seconds between: real time for timeouts to run out."""
 
     def oracle(self) -> Oracle:
         return Oracle(dict(self.settings), self.rules4, self.rules6, self.helpers)
@@ -146,7 +149,12 @@ def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
     else:
         oracle.flush()
     data, offsets, lengths = pack(packets)
-    kernel = oracle.ask(data, offsets, lengths)
+    parts: list[Records] = []
+    for batch in np.array_split(np.arange(len(packets)), setup.batches):
+        if parts:
+            time.sleep(setup.pause)
+        parts.append(oracle.ask(data, offsets[batch], lengths[batch]))
+    kernel = np.concatenate(parts)
     lines, now = oracle.table(), time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     engine = setup.engine()
     ours = engine.process(data, offsets, lengths, kernel["time_ns"], hook="FORWARD", iif=IN_DEVICE, oif=OUT_DEVICE)
@@ -262,6 +270,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--families", default="4,6", help="comma-separated")
     parser.add_argument("--fragments", type=float, default=0.0, help="the share of packets that come in pieces")
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", dest="settings")
+    parser.add_argument("--batches", type=int, default=1, help="send each seed's packets in this many batches")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between batches")
     parser.add_argument("--show", type=int, default=3, help="differences to reduce and print a seed (default 3)")
     parser.add_argument("--report", type=Path, help="write each new class of difference to a file in this directory")
     return parser
@@ -273,7 +283,7 @@ def main() -> int:
     if reason:
         print(reason, file=sys.stderr)
         return 2
-    setup = Setup(settings=dict(options.settings))
+    setup = Setup(settings=dict(options.settings), batches=options.batches, pause=options.pause)
     protocols, families = options.protocols.split(","), [int(family) for family in options.families.split(",")]
     kinds: Counter[str] = Counter()
     total = wrong = 0

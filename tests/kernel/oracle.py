@@ -11,6 +11,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +36,12 @@ ANSWER = np.dtype(
         ("time_ns", "i8"),
     ]
 )
-"""One record a packet. ``direction`` is 0 for original, 1 for reply. ``time_ns`` is when the packet was written."""
+"""One record a packet. ``direction`` is 0 for original, 1 for reply. ``time_ns`` is when the packet was written,
+in whole ticks of the kernel's clock."""
+
+CLOCK_MONOTONIC_COARSE = 6
+TICK = round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
+"""Nanoseconds a tick of the kernel's clock (1/HZ)."""
 
 IN_DEVICE, OUT_DEVICE = "eth0", "eth1"
 SHARED_SETTINGS = ("nf_conntrack_max", "nf_conntrack_expect_max", "nf_conntrack_buckets")
@@ -89,6 +95,7 @@ class Oracle:
         self._rules = (rules4, rules6, list(helpers))
         self._put_back: dict[str, str] = {}
         self._child: subprocess.Popen[bytes] | None = None
+        self._epoch = time.clock_gettime_ns(CLOCK_MONOTONIC_COARSE)
 
     @property
     def kernel(self) -> str:
@@ -162,7 +169,10 @@ class Oracle:
         answers["assured"] = code & ASSURED_BIT != 0
         answers["seen_reply"] = code & SEEN_REPLY_BIT != 0
         answers["expected"] = code & EXPECTED_BIT != 0
-        answers["time_ns"] = np.frombuffer(times, np.int64)
+        # The kernel's timeouts count ticks. The clock that stands still between them drifts from a whole number of
+        # nanoseconds a tick; taken as ticks since the first reading it is as exact as the kernel's own count.
+        elapsed = np.frombuffer(times, np.int64) - self._epoch
+        answers["time_ns"] = self._epoch + (elapsed + TICK // 2) // TICK * TICK
         return answers
 
     def say(self, packet: bytes) -> str:
@@ -208,7 +218,7 @@ class Oracle:
         shared.write_text(f"{value}\n")
 
     def flush(self) -> None:
-        """Forget every connection and expectation. Fragments that wait for others stay; ``restart`` forgets them too."""
+        """Forget every connection and expectation; fragments that wait for others stay until ``restart``."""
         self._call("flush")
 
     def restart(self) -> None:

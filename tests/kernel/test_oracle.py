@@ -125,8 +125,8 @@ def test_shared_settings_are_put_back() -> None:
     """A setting that all namespaces share is what it was once the oracle is closed."""
     with Oracle() as oracle:
         before = oracle.get("nf_conntrack_max")
-        oracle.set("nf_conntrack_max", 1000)
-        assert oracle.get("nf_conntrack_max") == "1000"
+        oracle.set("nf_conntrack_max", 300_000)
+        assert oracle.get("nf_conntrack_max") == "300000"
     with Oracle() as oracle:
         assert oracle.get("nf_conntrack_max") == before
 

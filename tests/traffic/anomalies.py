@@ -1,8 +1,7 @@
 """Ways in which traffic goes wrong: each takes a packet that was sent and returns one or more that should not be.
 
-The first packet returned is sent at once, the others soon after. Packets an IP stack refuses are among them, but none
-that it would forward only in part (a hop limit used up, addresses that may not be forwarded): of those the kernel's
-answer never comes out, so nothing could be compared.
+The first packet returned is sent at once, the others soon after. Packets an IP stack refuses are among them, before or
+after connection tracking has seen them.
 """
 
 from __future__ import annotations
@@ -169,6 +168,28 @@ def to_itself(context: Context, packet: bytes) -> list[bytes]:
     if protocol in (p.TCP, p.UDP) and context.random.random() < 0.7:
         edited[offset + 2 : offset + 4] = packet[offset : offset + 2]
     return [p.repair(edited, offset, protocol)]
+
+
+def used_up(context: Context, packet: bytes) -> list[bytes]:
+    """The packet with a hop limit at its end: tracked, but not forwarded."""
+    edited = bytearray(packet)
+    edited[8 if packet[0] >> 4 == 4 else 7] = context.random.choice((0, 1, 1, 2))
+    return [p.repair(edited, *p.transport(packet))]
+
+
+def mutated(context: Context, packet: bytes) -> list[bytes]:
+    """One to three bytes of the headers, addresses aside, changed at random; the checksums put right or left wrong."""
+    random = context.random
+    edited = bytearray(packet)
+    offset, protocol = p.transport(packet)
+    fixed = 12 if packet[0] >> 4 == 4 else 8
+    beyond = min(len(edited), offset + 48)
+    for _ in range(random.randrange(1, 4)):
+        place = (
+            random.randrange(fixed) if offset >= beyond or random.random() < 0.15 else random.randrange(offset, beyond)
+        )
+        edited[place] = random.choice((edited[place] ^ 1 << random.randrange(8), random.getrandbits(8)))
+    return [bytes(edited) if random.random() < 0.1 else p.repair(edited, offset, protocol)]
 
 
 def odd_udp_length(context: Context, packet: bytes) -> list[bytes]:

@@ -36,9 +36,10 @@ def is_fragment(packet: bytes) -> bool:
     """Whether a packet is a piece of a larger one."""
     if len(packet) >= 20 and packet[0] >> 4 == 4:
         return bool(packet[6] & 0x3F or packet[7])
-    return (
-        len(packet) >= 48 and packet[0] >> 4 == 6 and packet[6] in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING, p.FRAGMENT)
-    )
+    offset, number = 40, packet[6] if len(packet) >= 40 and packet[0] >> 4 == 6 else p.NO_NEXT
+    while number in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING) and offset + 2 <= len(packet):
+        number, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
+    return number == p.FRAGMENT
 
 
 def pair_key(packet: bytes) -> Key:

@@ -295,8 +295,13 @@ def transport(packet: bytes | bytearray) -> tuple[int, int]:
 
 
 def repair(packet: bytearray, offset: int, protocol: int) -> bytes:
-    """Put right the lengths and checksums of a packet that was edited; its transport header begins at ``offset``."""
+    """Put right the lengths and checksums of a packet that was edited; its transport header begins at ``offset``.
+
+    A packet too short for its IP header is left as it is.
+    """
     size = len(packet) - offset
+    if len(packet) < (20 if packet[0] >> 4 == 4 else 40):
+        return bytes(packet)
     if packet[0] >> 4 == 4:
         packet[2:4] = len(packet).to_bytes(2, "big")
         packet[10:12] = b"\0\0"
