@@ -23,6 +23,9 @@ IP_PROTOCOL_NAMES = {
 # ICMP requests and what answers them, by family.
 ICMP_REPLIES = {4: {8: 0, 13: 14, 15: 16, 17: 18}, 6: {128: 129, 139: 140}}
 
+KERNEL_STATUS = (1 << 15) - 1
+"""The status bits that nf_conntrack has too."""
+
 ICMP, TCP, UDP, GRE, ICMPV6, SCTP = 1, 6, 17, 47, 58, 132
 
 
@@ -31,7 +34,7 @@ class Connection:
     """One tracked connection, as it was when it was read.
 
     Addresses are packed, 4 or 16 bytes in network order, from the original direction's point of view; ports are
-    numbers. For ICMP `source_port` is the identifier and `destination_port` is type << 8 | code of the request.
+    numbers. `timeout` and `age` are seconds; `accounting` is (packets, bytes) of both directions if they are counted. For ICMP `source_port` is the identifier and `destination_port` is type << 8 | code of the request.
     """
 
     family: int
@@ -48,6 +51,7 @@ class Connection:
     helper: str
     index: int
     accounting: tuple[tuple[int, int], tuple[int, int]] | None = None
+    age: int | None = None
 
     @property
     def assured(self) -> bool:
@@ -80,7 +84,10 @@ class Connection:
             parts.append("packets={} bytes={} ".format(*self.accounting[1]))
         if self.assured:
             parts.append("[ASSURED] ")
-        parts.append(f"mark={self.mark} zone={self.zone} use=2")
+        parts.append(f"mark={self.mark} zone={self.zone} ")
+        if self.age is not None:
+            parts.append(f"delta-time={self.age} ")
+        parts.append("use=2")
         return "".join(parts)
 
     def _tuple(self, reply: bool) -> str:
@@ -105,8 +112,17 @@ class Connection:
         return text
 
 
-def from_entry(row: tuple, index: int, now: int, helper_names: list[str]) -> Connection:  # type: ignore[type-arg]
-    """A Connection from one record of `core.snapshot.entries` (dtype ENTRY, as a tuple) at time `now` (ns)."""
+def from_entry(
+    row: tuple,  # type: ignore[type-arg]
+    index: int,
+    now: int,
+    helper_names: list[str],
+    counted: tuple | None = None,  # type: ignore[type-arg]
+) -> Connection:
+    """A Connection from one record of `core.snapshot.entries` at time `now` (ns).
+
+    `row` is of dtype ENTRY and `counted` of dtype EXTRA, as tuples; None where the engine counts nothing.
+    """
     lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, _private, _master, state, helper = row
     size = 4 if family == 4 else 16
     ends = [(lo[:size], lo_port), (hi[:size], hi_port)]
@@ -127,12 +143,14 @@ def from_entry(row: tuple, index: int, now: int, helper_names: list[str]) -> Con
         source_port=source_port,
         destination_port=destination_port,
         state=name,
-        status=status & ~(Status.STATUS_ORIGIN_HI | Status.STATUS_MASTER),
+        status=status & KERNEL_STATUS,
         timeout=max(0, (expires - now) // 1_000_000_000),
         mark=mark,
         zone=zone,
         helper=helper_names[helper],
         index=index,
+        accounting=tuple(zip(*counted[:2], strict=True)) if counted and status & Status.STATUS_COUNTED else None,
+        age=(now - counted[2]) // 1_000_000_000 if counted and status & Status.STATUS_TIMED else None,
     )
 
 

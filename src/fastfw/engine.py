@@ -186,11 +186,12 @@ class Engine(Core):
 
     def connections(self) -> Iterator[Connection]:
         """The live connections, as they are now; in no particular order."""
-        table, indices = entries(self)
+        table, indices, extras = entries(self)
         now = self.now
+        counts = [None] * len(table) if extras is None else extras.tolist()
         names = self.helper_names()
-        for row, index in zip(table.tolist(), indices.tolist(), strict=True):
-            yield from_entry(row, index, now, names)
+        for row, index, counted in zip(table.tolist(), indices.tolist(), counts, strict=True):
+            yield from_entry(row, index, now, names, counted)
 
     def expectations(self) -> Iterator[Expectation]:
         """The connections that helpers have announced and that have not come yet, oldest first."""

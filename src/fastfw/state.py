@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastfw.core.snapshot import ENTRY, EXPECT, entries, expectations, put_entries, put_expectations
+from fastfw.core.snapshot import ENTRY, EXPECT, EXTRA, entries, expectations, put_entries, put_expectations
 
 if TYPE_CHECKING:
     from fastfw.engine import Engine
 
 MAGIC = b"fastfw state 1\n\0"
-HEADER = struct.Struct("<16sIIIIqI")
-"""Magic, bytes an entry, entries, bytes an expectation, expectations, clock (ns), bytes of helper names; little-endian.
+HEADER = struct.Struct("<16sIIIIIqI")
+"""Magic, bytes an entry, entries, extras (as many or none), bytes an expectation, expectations, clock (ns), bytes of
+helper names; little-endian.
 
-What follows: the helpers' names by number, separated by NUL; slab indices; entries; expectations; CRC-32 of all before.
+What follows: the helpers' names by number, separated by NUL; slab indices; entries; extras; expectations; CRC-32 of
+all before.
 """
 
 
@@ -41,18 +43,20 @@ def save(engine: Engine, path: str | os.PathLike[str]) -> int:
 
     What helpers noted of a connection's payload is not kept.
     """
-    table, indices = entries(engine)
+    table, indices, extras = entries(engine)
+    if extras is None:
+        extras = np.empty(0, EXTRA)
     waiting = expectations(engine)
     names = b"\0".join(name.encode() for name in engine.helper_names())
     header = HEADER.pack(
-        MAGIC, ENTRY.itemsize, len(table), EXPECT.itemsize, len(waiting), engine.now, len(names)
+        MAGIC, ENTRY.itemsize, len(table), len(extras), EXPECT.itemsize, len(waiting), engine.now, len(names)
     )
     target = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             checksum = 0
-            for part in (header, names, indices, table, waiting):
+            for part in (header, names, indices, table, extras, waiting):
                 view = memoryview(part if isinstance(part, bytes) else part.view(np.uint8)) if len(part) else b""
                 checksum = zlib.crc32(view, checksum)
                 file.write(view)
@@ -79,9 +83,9 @@ def load(engine: Engine, path: str | os.PathLike[str]) -> Loaded:
     data = Path(path).read_bytes()
     if len(data) < HEADER.size + 4 or data[:16] != MAGIC:
         raise StateError(f"{path}: not a saved table of this release")
-    _, entry_size, count, expect_size, waiting_count, _clock, names_size = HEADER.unpack_from(data)
-    size = HEADER.size + names_size + count * (4 + entry_size) + waiting_count * expect_size + 4
-    if entry_size != ENTRY.itemsize or expect_size != EXPECT.itemsize:
+    _, entry_size, count, extra_count, expect_size, waiting_count, _clock, names_size = HEADER.unpack_from(data)
+    size = HEADER.size + names_size + count * (4 + entry_size) + extra_count * EXTRA.itemsize + waiting_count * expect_size + 4
+    if entry_size != ENTRY.itemsize or expect_size != EXPECT.itemsize or extra_count not in (0, count):
         raise StateError(f"{path}: saved by a release with another layout")
     if len(data) != size:
         raise StateError(f"{path}: {len(data)} bytes, {size} expected: the file is not whole")
@@ -94,14 +98,14 @@ def load(engine: Engine, path: str | os.PathLike[str]) -> Loaded:
     at += 4 * count
     table = np.frombuffer(bytearray(data[at : at + count * entry_size]), ENTRY)
     at += count * entry_size
+    extras = np.frombuffer(bytearray(data[at : at + extra_count * EXTRA.itemsize]), EXTRA) if extra_count else None
+    at += extra_count * EXTRA.itemsize
     waiting = np.frombuffer(bytearray(data[at : at + waiting_count * expect_size]), EXPECT)
     names = engine.helper_names()
-    helpers = np.array(
-        [names.index(name.decode("utf-8", "replace")) if name.decode("utf-8", "replace") in names else 0 for name in saved_names],
-        np.uint8,
-    )
+    number = {name.encode(): index for index, name in enumerate(names)}
+    helpers = np.array([number.get(name, 0) for name in saved_names], np.uint8)
     try:
-        entered, refused, where = put_entries(engine, table, indices, helpers)
+        entered, refused, where = put_entries(engine, table, indices, extras, helpers)
         return Loaded(entered, refused, put_expectations(engine, waiting, helpers, where))
     except ValueError as error:
         raise StateError(f"{path}: {error}") from error

@@ -5,18 +5,18 @@ from libc.string cimport memset
 from fastfw.core.bytes cimport be16, likely, unlikely
 from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
 from fastfw.core.flows cimport (
-    Bucket, Entry, flows_delete, flows_expired, flows_find, flows_grow, flows_home, flows_insert, key_equal,
+    Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_home, flows_insert, key_equal,
 )
 from fastfw.core.generic cimport generic_new, generic_step
 from fastfw.core.icmp cimport icmp_new, icmp_step
 from fastfw.core.protocol cimport STEP_ACCEPT, STEP_INVALID, STEP_REOPEN, Step
-from fastfw.core.settings cimport SET_MAX
+from fastfw.core.settings cimport SET_ACCT, SET_MAX, SET_TIMESTAMP
 from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
-    STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPED,
-    STATUS_HELPER,
-    STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD, TABLE_FULL, VERDICT_DROP,
+    STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED,
+    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TIMED, STATUS_UNREAD,
+    TABLE_FULL, VERDICT_DROP,
 )
 from fastfw.core.udp cimport udp_new, udp_step
 from fastfw.core.wire cimport (
@@ -140,6 +140,12 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     e.master = NO_FLOW
     if p.flip or points_at_itself(&p.key):
         e.status = STATUS_ORIGIN_HI
+    if unlikely(t.flows.extras != NULL):
+        memset(&t.fresh_extra, 0, sizeof(Extra))
+        if t.settings.of[SET_ACCT]:
+            e.status |= STATUS_COUNTED
+        if t.settings.of[SET_TIMESTAMP]:
+            e.status |= STATUS_TIMED
     if unlikely(t.expects.count != 0):
         expected = expects_find(&t.expects, p)
         if expected != NULL:
@@ -185,10 +191,12 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
     that the table has no room for gets its verdict here."""
     cdef uint32_t index
     cdef Entry *e
+    cdef Extra *extra
     cdef Step step
     p.entry = NO_FLOW
     p.direction = ORIGINAL
     p.status = 0
+    p.counted = 0
     if unlikely(p.kind != KIND_TRACK):
         if p.kind == KIND_UNTRACKED:
             p.state = STATE_UNTRACKED
@@ -243,6 +251,10 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
     t.counters[COUNT_FOUND] += 1
     if p.direction == REPLY:
         e.status |= STATUS_SEEN_REPLY
+    if unlikely(e.status & STATUS_COUNTED and p.counted):
+        extra = &t.fresh_extra if p.entry == NEW_FLOW else t.flows.extras + p.entry
+        extra.packets[p.direction] += 1
+        extra.bytes[p.direction] += p.length
     p.status = e.status
 
 
@@ -262,5 +274,8 @@ cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
         p.reason = INSERT_FAILED
         t.counters[COUNT_INSERT_FAILED] += 1
         return False
+    if unlikely(e.status & (STATUS_COUNTED | STATUS_TIMED)):
+        t.flows.extras[p.entry] = t.fresh_extra
+        t.flows.extras[p.entry].started = p.now
     t.counters[COUNT_INSERT] += 1
     return True

@@ -12,12 +12,12 @@ from fastfw.core.conntrack cimport (
 from fastfw.core.decision cimport Decision
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
-    flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
+    flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve, flows_want_extras,
 )
 from fastfw.core.helping cimport Attached
 from fastfw.core.rules cimport Rules, rules_before, rules_judge
 from fastfw.core.settings import TABLE as SETTINGS
-from fastfw.core.settings cimport SET_MAX, SET_TCP, TCP_SYN_SENT2
+from fastfw.core.settings cimport SET_ACCT, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
 from fastfw.core.terms cimport (
     HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
     STATUS_HELPED, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
@@ -139,6 +139,9 @@ cdef class Core:
         cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_START
         if flows_init(&self.tracker.flows, room, seed) < 0:
             raise MemoryError(f"no memory for a table of {room} connections")
+        if settings["nf_conntrack_acct"] or settings["nf_conntrack_timestamp"]:
+            if flows_want_extras(&self.tracker.flows) < 0:
+                raise MemoryError(f"no memory for the accounting of {room} connections")
 
     def __dealloc__(self):
         flows_free(&self.tracker.flows)
@@ -154,11 +157,13 @@ cdef class Core:
         cdef int64_t scaled = value * <int64_t> (unit or 1)
         cdef int grown = 0
         cdef uint32_t room = <uint32_t> value
-        cdef bint is_max = place == SET_MAX
+        cdef bint is_max = place == SET_MAX, wants_extras = place == SET_ACCT or place == SET_TIMESTAMP
         with nogil:
             pthread_mutex_lock(&self.lock)
             if is_max and self.tracker.flows.buckets != NULL:
                 grown = flows_reserve(&self.tracker.flows, room)
+            if wants_extras and value and self.tracker.flows.buckets != NULL:
+                grown = flows_want_extras(&self.tracker.flows)
             if grown == 0:
                 self.tracker.settings.of[place] = scaled
             pthread_mutex_unlock(&self.lock)

@@ -76,6 +76,14 @@ ctypedef struct Entry:
     uint16_t timeouts               # index of a timeout policy (CT --timeout), 0: the settings
 
 
+# 64 bytes beside an entry, there only once a setting asks for them.
+ctypedef struct Extra:
+    uint64_t packets[2]             # by Direction
+    uint64_t bytes[2]               # of whole IP packets
+    int64_t started                 # ns, when it was confirmed
+    uint64_t unused[3]
+
+
 ctypedef struct Bucket:
     uint8_t tag[12]                 # 0: free slot
     uint16_t spill
@@ -86,6 +94,7 @@ ctypedef struct Bucket:
 ctypedef struct Flows:
     Bucket *buckets                 # mapped, 64-byte aligned
     Entry *entries                  # mapped; entry 0 is never used, so that index 0 can mean none
+    Extra *extras                   # mapped, one an entry; NULL until flows_want_extras
     uint32_t bucket_count
     uint32_t capacity               # entries there is room for
     uint32_t used                   # entries ever handed out, entry 0 included
@@ -97,6 +106,7 @@ ctypedef struct Flows:
 
 cdef int flows_init(Flows *f, uint32_t capacity, const uint8_t *seed) noexcept nogil
 cdef void flows_free(Flows *f) noexcept nogil
+cdef int flows_want_extras(Flows *f) noexcept nogil
 cdef int flows_reserve(Flows *f, uint32_t capacity) noexcept nogil
 cdef int flows_grow(Flows *f) noexcept nogil
 cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) noexcept nogil

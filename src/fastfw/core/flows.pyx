@@ -20,7 +20,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int MADV_DONTNEED
     void *MAP_FAILED
 
-if sizeof(Entry) != 128 or sizeof(Bucket) != 64 or sizeof(ProtoFlow) != 56:
+if sizeof(Entry) != 128 or sizeof(Extra) != 64 or sizeof(Bucket) != 64 or sizeof(ProtoFlow) != 56:
     raise ImportError("fastfw.core.flows: entries are two cache lines and buckets one")
 
 cdef enum:
@@ -76,8 +76,18 @@ cdef void flows_free(Flows *f) noexcept nogil:
         munmap(f.buckets, <size_t> f.bucket_count * sizeof(Bucket))
     if f.entries != NULL:
         munmap(f.entries, (<size_t> f.capacity + 1) * sizeof(Entry))
+    if f.extras != NULL:
+        munmap(f.extras, (<size_t> f.capacity + 1) * sizeof(Extra))
     f.buckets = NULL
     f.entries = NULL
+    f.extras = NULL
+
+
+cdef int flows_want_extras(Flows *f) noexcept nogil:
+    """Map an Extra for every entry there is room for. 0, or -1 without memory."""
+    if f.extras == NULL:
+        f.extras = <Extra *> map_zeroed((<size_t> f.capacity + 1) * sizeof(Extra))
+    return 0 if f.extras != NULL else -1
 
 
 cdef inline void put(Bucket *bucket, int slot, uint8_t tag, uint32_t index) noexcept nogil:
@@ -195,6 +205,7 @@ cdef void flows_clear(Flows *f) noexcept nogil:
 cdef int flows_reserve(Flows *f, uint32_t capacity) noexcept nogil:
     """Make room for `capacity` connections; indices stay. 0, or -1 without memory (the table is then as it was)."""
     cdef Entry *entries
+    cdef Extra *extras
     cdef Bucket *buckets
     cdef Bucket *old_buckets = f.buckets
     cdef uint32_t old_count = f.bucket_count, index
@@ -203,10 +214,20 @@ cdef int flows_reserve(Flows *f, uint32_t capacity) noexcept nogil:
     buckets = <Bucket *> map_zeroed(<size_t> buckets_for(capacity) * sizeof(Bucket))
     if buckets == NULL:
         return -1
+    if f.extras != NULL:
+        extras = <Extra *> mremap(f.extras, (<size_t> f.capacity + 1) * sizeof(Extra),
+                                  (<size_t> capacity + 1) * sizeof(Extra), MREMAP_MAYMOVE)
+        if extras == MAP_FAILED:
+            munmap(buckets, <size_t> buckets_for(capacity) * sizeof(Bucket))
+            return -1
+        f.extras = extras
     entries = <Entry *> mremap(f.entries, (<size_t> f.capacity + 1) * sizeof(Entry),
                                (<size_t> capacity + 1) * sizeof(Entry), MREMAP_MAYMOVE)
     if entries == MAP_FAILED:
         munmap(buckets, <size_t> buckets_for(capacity) * sizeof(Bucket))
+        if f.extras != NULL:
+            # shrinking a mapping cannot fail
+            mremap(f.extras, (<size_t> capacity + 1) * sizeof(Extra), (<size_t> f.capacity + 1) * sizeof(Extra), 0)
         return -1
     f.entries = entries
     f.capacity = capacity

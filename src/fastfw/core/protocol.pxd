@@ -18,8 +18,10 @@ cdef enum Step:
     STEP_CLOSE           # the packet belongs to the connection and ends it
 
 
-cdef inline void refresh(Entry *e, const Packet *p, int64_t timeout) noexcept nogil:
-    """Give a connection `timeout` ns from now; one not yet confirmed counts from its confirmation."""
+cdef inline void refresh(Entry *e, Packet *p, int64_t timeout) noexcept nogil:
+    """Take a packet into account: give its connection `timeout` ns from now; one not yet confirmed counts from its
+    confirmation."""
+    p.counted = 1
     if e.status & STATUS_FIXED_TIMEOUT:
         return
     e.expires = p.now + timeout if e.status & STATUS_CONFIRMED else timeout

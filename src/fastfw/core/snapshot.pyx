@@ -6,10 +6,10 @@ from libc.string cimport memcmp
 
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add
-from fastfw.core.flows cimport Entry, flows_find, flows_hash, flows_insert
+from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
-    STATUS_ASSURED, STATUS_CONFIRMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER,
+    STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER,
     STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD,
 )
 from fastfw.core.wire cimport NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, Key
@@ -23,6 +23,14 @@ ENTRY = np.dtype({
     "itemsize": 128,
 })
 
+# What is counted of a connection; flows.pxd says what each field means.
+EXTRA = np.dtype({
+    "names": ["packets", "bytes", "started"],
+    "formats": [("<u8", 2), ("<u8", 2), "<i8"],
+    "offsets": [0, 16, 32],
+    "itemsize": 64,
+})
+
 # An expectation; expect.pxd says what each field means.
 EXPECT = np.dtype({
     "names": ["source", "destination", "source_port", "destination_port", "zone", "proto", "family", "flags", "class_",
@@ -32,11 +40,12 @@ EXPECT = np.dtype({
     "itemsize": 64,
 })
 
-if sizeof(Entry) != ENTRY.itemsize or sizeof(Expect) != EXPECT.itemsize:
+if sizeof(Entry) != ENTRY.itemsize or sizeof(Extra) != EXTRA.itemsize or sizeof(Expect) != EXPECT.itemsize:
     raise ImportError("fastfw.core.snapshot: a record does not match its layout")
 
 # What an entry in the table may carry; anything else in a file was not written by an engine.
 cdef uint32_t KNOWN_STATUS = (
+    STATUS_COUNTED | STATUS_TIMED |
     STATUS_EXPECTED | STATUS_SEEN_REPLY | STATUS_ASSURED | STATUS_CONFIRMED | STATUS_FIXED_TIMEOUT | STATUS_HELPER
     | STATUS_UNREAD | STATUS_HELPED | STATUS_MASTER | STATUS_ORIGIN_HI
 )
@@ -48,7 +57,8 @@ cdef uint8_t[::1] raw(array):
 
 
 def entries(Core core):
-    """A copy of every live entry (dtype ENTRY) in no particular order, and the slab index of each (uint32)."""
+    """A copy of every live entry (dtype ENTRY) in no particular order, the slab index of each (uint32), and the Extra of
+    each (dtype EXTRA), None where nothing is counted."""
     cdef uint32_t room = core.tracker.flows.count, index, found = 0
     table = np.empty(room, ENTRY)
     indices = np.empty(room, np.uint32)
@@ -56,6 +66,10 @@ def entries(Core core):
     cdef Entry *into = <Entry *> &table_bytes[0]
     cdef uint32_t *numbers = <uint32_t *> &index_bytes[0]
     cdef Entry *e
+    cdef bint counted = core.tracker.flows.extras != NULL
+    more = np.empty(room if counted else 0, EXTRA)
+    cdef uint8_t[::1] more_bytes = raw(more)
+    cdef Extra *beside = <Extra *> &more_bytes[0]
     with nogil:
         pthread_mutex_lock(&core.lock)
         for index in range(1, core.tracker.flows.used):
@@ -63,9 +77,11 @@ def entries(Core core):
             if e.key.family and e.expires > core.tracker.now and found < room:
                 into[found] = e[0]
                 numbers[found] = index
+                if counted:
+                    beside[found] = core.tracker.flows.extras[index]
                 found += 1
         pthread_mutex_unlock(&core.lock)
-    return table[:found], indices[:found]
+    return table[:found], indices[:found], more[:found] if counted else None
 
 
 def expectations(Core core):
@@ -116,10 +132,10 @@ cdef bint entry_sound(const Entry *e, uint32_t helper_count) noexcept nogil:
     return True
 
 
-def put_entries(Core core, table, indices, helpers):
+def put_entries(Core core, table, indices, extras, helpers):
     """Enter saved entries that are not in the table yet, their time not up.
 
-    `helpers` (uint8) maps the saved helper numbers to this engine's, 0: none. Returns (entered, refused because the table is
+    `extras` (dtype EXTRA or None) are taken over where this engine counts too. `helpers` (uint8) maps the saved helper numbers to this engine's, 0: none. Returns (entered, refused because the table is
     full, new slab index by old as a dict of the masters). ValueError for a record no engine would have written; nothing
     is entered then.
     """
@@ -130,6 +146,9 @@ def put_entries(Core core, table, indices, helpers):
     cdef uint32_t *went = <uint32_t *> &moved_bytes[0]
     cdef const Entry *given = <const Entry *> &table_bytes[0]
     cdef Entry one
+    cdef bint counts = core.tracker.flows.extras != NULL and extras is not None
+    cdef uint8_t[::1] extra_bytes = raw(extras if counts else np.empty(0, EXTRA))
+    cdef const Extra *beside = <const Extra *> &extra_bytes[0]
     cdef uint32_t hash
     cdef int64_t bad = -1
     with nogil:
@@ -155,6 +174,8 @@ def put_entries(Core core, table, indices, helpers):
             one.path[1] = 0
             one.master = NO_FLOW
             one.helper = helper_map[one.helper] if one.helper else 0
+            if not counts:
+                one.status &= ~(<uint32_t> (STATUS_COUNTED | STATUS_TIMED))
             one.status &= ~(<uint32_t> (STATUS_MASTER | STATUS_HELPED | STATUS_UNREAD))
             if one.helper:
                 one.status |= STATUS_HELPED | STATUS_UNREAD
@@ -162,6 +183,8 @@ def put_entries(Core core, table, indices, helpers):
             if index == NO_FLOW:
                 refused += 1
                 continue
+            if counts:
+                core.tracker.flows.extras[index] = beside[i]
             went[i] = index
             entered += 1
         pthread_mutex_unlock(&core.lock)

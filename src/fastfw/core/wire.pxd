@@ -73,6 +73,7 @@ ctypedef struct Packet:
     uint32_t entry       # slab index of the connection, NEW_FLOW for one not yet confirmed, NO_FLOW for none
     uint32_t detail[2]   # the numbers behind reason
     uint16_t frag_off    # fragment offset in bytes, and for IPv4 bit 0: more fragments follow
+    uint8_t counted      # 1: the connection's tracker took it into account
     uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
     uint8_t helper       # number of the helper a CT rule attaches to the connection that begins, 0: none
     int64_t now          # the packet's clock, ns
