@@ -126,7 +126,8 @@ def parse_expectation(line: str) -> tuple[tuple[bytes, bytes], Expectation]:
     fields: dict[str, list[str]] = {}
     for word in rest.split():
         key, equals, value = word.partition("=")
-        fields.setdefault(key if equals else "flag " + key, []).append(value)
+        for name in (key,) if equals else (f"flag {flag}" for flag in key.split(",")):
+            fields.setdefault(name, []).append(value)
 
     def port(kind: str, at: int) -> int:
         return int(fields.get(f"{kind}key", fields.get(f"{kind[0]}port", ["0"] * 3))[at], 0)

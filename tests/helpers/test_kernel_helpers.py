@@ -12,7 +12,7 @@ from tests.traffic import packets as p
 
 from fastfw.helpers import find
 
-from . import pptp_talk, small_talk
+from . import pptp_talk, sip_talk, small_talk
 from .kernel import Ends, Expectation, FakeFlow, Say, ask_kernel, differences, ends, missing, parse_expectation
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -25,6 +25,7 @@ TALKS: dict[str, Callable[[random.Random, Ends], list[Say]]] = {
     "irc": small_talk.irc,
     "pptp": pptp_talk.pptp,
     "sane": small_talk.sane,
+    "sip": sip_talk.sip,
     "tftp": small_talk.tftp,
 }
 CASES = [

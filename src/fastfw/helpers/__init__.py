@@ -38,6 +38,7 @@ BUILT_IN = {
     "netbios-ns": "fastfw.helpers.netbios_ns:NetbiosHelper",
     "pptp": "fastfw.helpers.pptp:PptpHelper",
     "sane": "fastfw.helpers.sane:SaneHelper",
+    "sip": "fastfw.helpers.sip:SipHelper",
     "snmp": "fastfw.helpers.snmp:SnmpHelper",
     "tftp": "fastfw.helpers.tftp:TftpHelper",
 }
