@@ -33,6 +33,8 @@ class Status(IntEnum):
     STATUS_TEMPLATE = 1 << 11
     STATUS_UNTRACKED = 1 << 12
     STATUS_HELPER = 1 << 13
+    STATUS_TIMED = 1 << 25
+    STATUS_COUNTED = 1 << 26
     STATUS_UNREAD = 1 << 27
     STATUS_HELPED = 1 << 28
     STATUS_MASTER = 1 << 29
