@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import pickle
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,13 @@ import numpy.typing as npt
 from fastfw import state
 from fastfw.connection import Connection, Expectation, from_entry, from_expect
 from fastfw.core.engine import DECISION, Core
+from fastfw.core.rules import Rules
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.snapshot import entries, expectations
 from fastfw.core.terms import Hook, Reason
 from fastfw.helpers import Helper, Spec, parse_spec
-
-if TYPE_CHECKING:
-    from fastfw.ruleset import Ruleset
+from fastfw.ruleset import Ruleset
+from fastfw.ruleset.compile import compile_ruleset, write_counters
 
 # What packets may lie in.
 Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
@@ -109,6 +109,7 @@ class Engine(Core):
         super().__init__(values, seed if seed is not None else secrets.token_bytes(88), time.time_ns)
         for helper in helpers:
             self.attach(helper)
+        self._rulesets: dict[int, bytes] = {}
         self.replace(rules4=rules4, rules6=rules6)
 
     _unset = object()
@@ -126,11 +127,44 @@ class Engine(Core):
         named.update((reason.name.lower(), reasons[reason]) for reason in Reason if reason and reasons[reason])
         return named
 
-    def replace(self, rules4: object = _unset, rules6: object = _unset) -> None:
-        """Put new rulesets in force between two packets; what is not named stays. No connection is lost."""
+    def replace(self, rules4: Ruleset | object | None = _unset, rules6: Ruleset | object | None = _unset) -> None:
+        """Put new rulesets in force between two packets; what is not named stays. No connection is lost.
+
+        The engine keeps a copy: changing a Ruleset afterwards changes nothing here. RulesetError: the kernel would
+        refuse a ruleset, or a rule asks for what cannot be evaluated; then all stays as it was.
+        """
+        compiled: list[tuple[int, Rules | None, bytes]] = []
         for family, rules in ((4, rules4), (6, rules6)):
-            if rules is not Engine._unset:
-                self._replace(family, rules)  # type: ignore[arg-type]
+            if rules is None:
+                compiled.append((family, None, b""))
+            elif rules is not Engine._unset:
+                if not isinstance(rules, Ruleset) or rules.family != family:
+                    raise TypeError(f"rules{family}: a Ruleset of family {family} or None expected, not {rules!r:.60}")
+                compiled.append((family, compile_ruleset(rules), pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
+        for family, program, copy in compiled:
+            self._replace(family, program)
+            self._rulesets[family] = copy
+
+    def ruleset(self, family: int = 4) -> Ruleset | None:
+        """A copy of the ruleset in force with its counters as they are now; None where everything is accepted."""
+        counters = self._rule_counters(family)
+        if counters is None:
+            return None
+        rules: Ruleset = pickle.loads(self._rulesets[family])
+        write_counters(rules, self._rules(family), counters)
+        return rules
+
+    def counters_text(self, family: int = 4, table: str = "filter") -> str:
+        """What `iptables-save -c -t TABLE` prints of the ruleset in force; empty without one."""
+        rules = self.ruleset(family)
+        if rules is None or table not in rules.tables:
+            return ""
+        return Ruleset(family, {table: rules.tables[table]}).save(counters=True)
+
+    def rule_name(self, family: int, index: int) -> str:
+        """A decision's `rule` as TRACE names it: `filter:FORWARD:rule:3`, `filter:INPUT:policy:7`; "" for -1."""
+        rules = self._rules(family)
+        return "" if index < 0 or rules is None else str(rules.rule_name(index))
 
     def attach(self, helper: str | Helper | Spec) -> None:
         """Let a helper read connections that begin from now on: `"NAME[:PROTO:PORT]"`, a Helper for its own ports, or a

@@ -45,6 +45,7 @@ cdef class Core:
     cdef Rules rules6
     cdef Program *program4           # NULL: everything is accepted
     cdef Program *program6
+    cdef uint32_t path_base[2]       # IPv4, IPv6: the first path id that no ruleset so far has used
     cdef dict interfaces             # name -> number
     cdef Attached attached           # the helpers
     cdef object clock                # returns ns; asked where a caller gives no time

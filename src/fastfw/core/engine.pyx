@@ -15,16 +15,17 @@ from fastfw.core.flows cimport (
     flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve, flows_want_extras,
 )
 from fastfw.core.helping cimport Attached
-from fastfw.core.rules cimport Rules, rules_before, rules_judge
+from fastfw.core.rules cimport (
+    Rules, routing_refuses, rules_before, rules_follow, rules_judge, rules_next_base,
+)
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.settings cimport SET_ACCT, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
 from fastfw.core.terms cimport (
-    HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
-    STATUS_HELPED, STATUS_SEEN_REPLY, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
+    HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
+    STATUS_HELPED, STATUS_SEEN_REPLY, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
 )
 from fastfw.core.wire cimport (
-    KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet,
-    wire_options4_pass, wire_parse,
+    KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet, wire_parse,
 )
 
 DECISION = np.dtype({
@@ -67,6 +68,7 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
     cdef Tracker *t = &self.tracker
     cdef Program *program
     cdef bint begun
+    cdef uint16_t refused
     p.rule = -1
     p.status = 0
     p.state = STATE_NONE
@@ -96,15 +98,13 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
             return
     conntrack_in(t, p)
     if p.verdict == VERDICT_ACCEPT:
-        if unlikely(p.hook == HOOK_FORWARD and time_to_live(p) <= 1):
-            p.verdict = VERDICT_DROP
-            p.reason = TTL_EXPIRED
-        elif unlikely(p.family == 4 and p.data[0] != 0x45 and p.hook != HOOK_OUTPUT
-                      and not wire_options4_pass(p.data, (p.data[0] & 15) * 4)):
-            p.verdict = VERDICT_DROP
-            p.reason = IP_OPTIONS
-        elif program != NULL:
+        if program != NULL:
             rules_judge(program, t, p)
+        else:
+            refused = routing_refuses(p, time_to_live(p))
+            if unlikely(refused != REASON_NONE):
+                p.verdict = VERDICT_DROP
+                p.reason = refused
     if p.verdict == VERDICT_ACCEPT:
         begun = p.entry == NEW_FLOW
         if begun and not conntrack_confirm(t, p):
@@ -181,17 +181,35 @@ cdef class Core:
             for name, number in self.interfaces.items():
                 rules.bind_interface(number, name)
             program = &rules.program
+        cdef Program **place = &self.program4 if family == 4 else &self.program6
+        cdef uint32_t *base = &self.path_base[family == 6]
         with nogil:
             pthread_mutex_lock(&self.lock)
-            if family == 4:
-                self.program4 = program
-            else:
-                self.program6 = program
+            if place[0] != NULL:
+                base[0] = rules_next_base(place[0])
+            if program != NULL:
+                rules_follow(program, &self.tracker, base[0])
+            place[0] = program
             pthread_mutex_unlock(&self.lock)
         if family == 4:
             self.rules4 = rules
         else:
             self.rules6 = rules
+
+    def _rules(self, int family):
+        return self.rules4 if family == 4 else self.rules6
+
+    def _rule_counters(self, int family):
+        """Packets and bytes of every rule of the family's ruleset; None without one."""
+        rules = self.rules4 if family == 4 else self.rules6
+        if rules is None:
+            return None
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            return rules.counters()
+        finally:
+            pthread_mutex_unlock(&self.lock)
 
     cdef uint16_t interface(self, str name) except? 0:
         number = self.interfaces.get(name)

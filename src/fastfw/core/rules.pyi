@@ -1,7 +1,41 @@
 """The compiled ruleset as the engine takes it."""
 
-class Rules:
-    """A ruleset's programs in one block of memory."""
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
+class Rules:
+    """A compiled ruleset of one family; fastfw.ruleset.compile makes it, one Engine at a time uses it."""
+
+    chains: tuple[tuple[str, str, int, int], ...]
+    """(table, chain, index of its first rule, index of its end), in order."""
+
+    def __init__(
+        self,
+        family: int,
+        rules: bytes | bytearray,
+        predicates: bytes | bytearray,
+        counters: npt.NDArray[np.uint8],
+        words: npt.NDArray[np.uint8],
+        numbers: npt.NDArray[np.uint8],
+        limits: npt.NDArray[np.uint64],
+        stages: Sequence[tuple[int, int, int, int, str]],
+        chains: tuple[tuple[str, str, int, int], ...],
+        patterns: Sequence[tuple[str, bool]],
+        status_mask: int,
+        looks_at_connmark: bool,
+        remember: bool = True,
+    ) -> None: ...
     def bind_interface(self, number: int, name: str) -> None:
-        """Let the rules know interface `number` (the engine's count, from 1) as `name`."""
+        """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
+
+    def rule_name(self, index: int) -> str:
+        """`table:chain:rule:N` or `table:chain:policy:N` (`return` at a user chain's end); N counts from 1."""
+
+    def counters(self) -> npt.NDArray[np.uint64]:
+        """Packets and bytes of every rule and policy, by index: an array of shape (rules, 2). Nobody else may run."""
+
+    @property
+    def path_count(self) -> int:
+        """Paths remembered now."""

@@ -1,17 +1,419 @@
-"""The compiled ruleset: accepts everything until a chain is loaded."""
-from fastfw.core.conntrack cimport Tracker
-from fastfw.core.terms cimport VERDICT_ACCEPT
-from fastfw.core.wire cimport Packet
+"""The compiled ruleset: a packet's walk through the chains, and what it counts."""
+import numpy as np
+
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from fastfw.core.bytes cimport be16, likely, unlikely
+from fastfw.core.conntrack cimport Tracker, conntrack_entry
+from fastfw.core.flows cimport Entry
+from fastfw.core.paths cimport (
+    HITS, Counter, Path, paths_flush, paths_free, paths_get, paths_init, paths_intern, paths_settle,
+)
+from fastfw.core.predicates cimport predicates_hold
+from fastfw.core.program cimport (
+    ACT_ACCEPT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_DROP, ACT_END, ACT_GOTO, ACT_JUMP,
+    ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_TOS, ACT_TTL_ADD, ACT_TTL_SET,
+    ACT_TTL_SUBTRACT, POINT_INPUT, POINT_PREROUTING, Limit, Look, Predicate, Program, Rule, Stage,
+)
+from fastfw.core.terms cimport (
+    EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
+    VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
+)
+from fastfw.core.wire cimport (
+    KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ROUTING,
+    Packet, wire_options4_pass,
+)
+
+cdef enum:
+    INTERFACES = 65536
+    LAST_BASE = 0xffff0000   # path ids start again before they run out
 
 
-cdef class Rules:
-    cpdef void bind_interface(self, int number, str name):
-        pass
+cdef inline uint8_t time_to_live(const Packet *p) noexcept nogil:
+    return p.data[8] if p.family == 4 else p.data[7]
+
+
+cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil:
+    if p.hook == HOOK_FORWARD and ttl <= 1:
+        return TTL_EXPIRED
+    if (unlikely(p.family == 4 and p.data[0] != 0x45) and p.hook != HOOK_OUTPUT
+            and not wire_options4_pass(p.data, (p.data[0] & 15) * 4)):
+        return IP_OPTIONS
+    return REASON_NONE
+
+
+cdef void follow_extensions(Look *look) noexcept nogil:
+    """An IPv6 chain of extension headers that leads to no transport: to "no next header" (RFC 8200 section 4.7) it can
+    be followed, beyond the packet's end it cannot."""
+    cdef Packet *p = look.p
+    cdef uint32_t here = 40, step
+    cdef uint8_t kind = p.data[6]
+    while (kind == PROTO_HOPOPTS or kind == PROTO_ROUTING or kind == PROTO_DSTOPTS or kind == PROTO_AH
+            or kind == PROTO_FRAGMENT):
+        if here + (8 if kind == PROTO_FRAGMENT else 2) > p.have:
+            look.broken = 1
+            return
+        if kind == PROTO_FRAGMENT:
+            step = 8
+        elif kind == PROTO_AH:
+            step = (p.data[here + 1] + 2) * 4
+        else:
+            step = (p.data[here + 1] + 1) * 8
+        kind = p.data[here]
+        here += step
+    look.proto = kind
+    look.room = p.have - here if here < p.have else 0
+    look.l4 = p.data + p.have - look.room
+
+
+cdef inline void look_at(Look *look, Program *program, Tracker *t, Packet *p, Entry *e) noexcept nogil:
+    look.program = program
+    look.tracker = t
+    look.p = p
+    look.e = e
+    look.proto = p.proto
+    look.broken = 0
+    look.hotdrop = 0
+    look.varies = 0
+    look.hit_count = 0
+    look.tracked = p.kind == KIND_TRACK
+    look.fragment = p.frag_off & 0xfff8 != 0
+    look.l4 = p.data + p.l4
+    look.room = p.have - p.l4 if likely(p.have > p.l4) else 0
+    if p.family == 4:
+        look.tos = p.data[1]
+        look.ttl = p.data[8]
+    else:
+        look.tos = <uint8_t> (be16(p.data) >> 4)
+        look.ttl = p.data[7]
+        if unlikely(p.reason == EXTENSION_HEADER):
+            follow_extensions(look)
+
+
+cdef inline void set_interfaces(Look *look, uint8_t point) noexcept nogil:
+    """Before routing there is no outgoing interface; what the host sends has no incoming one."""
+    cdef uint64_t **rows = look.program.interfaces
+    cdef Packet *p = look.p
+    look.iif = rows[0 if p.hook == HOOK_OUTPUT else p.iif]
+    look.oif = rows[0 if point == POINT_PREROUTING or point == POINT_INPUT else p.oif]
+
+
+cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
+    """A target after which the next rule follows."""
+    cdef Packet *p = look.p
+    cdef Entry *e = look.e
+    if rule.action == ACT_MARK:
+        p.mark = (p.mark & ~rule.b) ^ rule.a
+    elif rule.action == ACT_NOTRACK:
+        p.kind = KIND_UNTRACKED
+        p.state = STATE_UNTRACKED
+    elif rule.action == ACT_TOS:
+        look.tos = <uint8_t> ((look.tos & ~rule.b) ^ rule.a)
+    elif rule.action == ACT_TTL_SET:
+        look.ttl = <uint8_t> rule.a
+    elif rule.action == ACT_TTL_ADD:
+        look.ttl = <uint8_t> (look.ttl + rule.a if look.ttl + rule.a < 255 else 255)
+    elif rule.action == ACT_TTL_SUBTRACT:
+        look.ttl = <uint8_t> (look.ttl - rule.a if look.ttl > rule.a else 0)
+    elif e != NULL:
+        if rule.action == ACT_CONNMARK_SET:
+            e.mark = (e.mark & ~rule.b) ^ rule.a
+        elif rule.action == ACT_CONNMARK_SAVE:
+            e.mark = (e.mark & ~rule.a) ^ (p.mark & rule.b)
+        elif rule.action == ACT_CONNMARK_RESTORE:
+            p.mark = (p.mark & ~rule.b) ^ (e.mark & rule.a)
+
+
+cdef inline void count(Look *look, uint32_t at) noexcept nogil:
+    cdef Counter *counter = look.program.counters + at
+    counter.packets += 1
+    counter.bytes += look.p.length
+    if likely(look.hit_count < HITS):
+        look.hits[look.hit_count] = at
+        look.hit_count += 1
+    else:
+        look.varies = 1
+
+
+cdef bint rule_holds(Look *look, const Rule *rule) noexcept nogil:
+    """Whether the packet meets all of a rule's conditions; notes where the connection's next packet may not."""
+    cdef const Predicate *q = look.program.predicates
+    if look.tracked:
+        if not predicates_hold(q + rule.sorted, rule.steady, look):
+            return False
+        if rule.steady == rule.count:
+            return True
+        look.varies = 1
+        return predicates_hold(q + rule.sorted + rule.steady, rule.count - rule.steady, look)
+    return predicates_hold(q + rule.first, rule.count, look)
+
+
+cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
+    """One built-in chain from its first rule to a verdict; the rule that decided is left in p.rule."""
+    cdef Program *program = look.program
+    cdef uint32_t at = stage.first
+    cdef uint32_t depth = 0
+    cdef const Rule *rule
+    while True:
+        rule = program.rules + at
+        if not rule_holds(look, rule):
+            if unlikely(look.hotdrop):
+                look.p.rule = <int32_t> at
+                return VERDICT_DROP
+            at += 1
+            continue
+        if rule.action != ACT_END:
+            count(look, at)
+        if rule.action == ACT_NEXT:
+            at += 1
+        elif rule.action <= ACT_QUEUE:
+            look.p.rule = <int32_t> at
+            if rule.action == ACT_ACCEPT:
+                return VERDICT_ACCEPT
+            if rule.action == ACT_DROP:
+                return VERDICT_DROP
+            return VERDICT_REJECT if rule.action == ACT_REJECT else VERDICT_QUEUE
+        elif rule.action == ACT_JUMP:
+            program.stack[depth] = at + 1
+            depth += 1
+            at = rule.a
+        elif rule.action == ACT_GOTO:
+            at = rule.a
+        elif rule.action == ACT_RETURN or rule.action == ACT_END:
+            if depth:
+                depth -= 1
+                at = program.stack[depth]
+            else:
+                at = stage.policy
+        else:
+            act(look, rule)
+            at += 1
 
 
 cdef void rules_before(Program *program, Tracker *t, Packet *p) noexcept nogil:
-    p.verdict = VERDICT_ACCEPT
+    cdef Look look
+    cdef const Stage *stage = program.before + p.hook
+    if not program.before_hooks >> p.hook & 1:
+        return
+    look_at(&look, program, t, p, NULL)
+    look.tracked = 0
+    set_interfaces(&look, stage.point)
+    p.verdict = walk(&look, stage)
+    if p.verdict == VERDICT_ACCEPT:
+        p.rule = -1
+
+
+cdef void rules_follow(Program *program, Tracker *t, uint32_t base) noexcept nogil:
+    cdef uint32_t i
+    if base > LAST_BASE:
+        base = 1
+        for i in range(t.flows.used):
+            t.flows.entries[i].path[0] = 0
+            t.flows.entries[i].path[1] = 0
+    program.paths.base = base if base else 1
+
+
+cdef uint32_t rules_next_base(const Program *program) noexcept nogil:
+    return program.paths.base + program.paths.used
+
+
+cdef inline uint64_t context_of(const Program *program, const Packet *p) noexcept nogil:
+    """All that a remembered path depends on besides its connection, direction and marks."""
+    return (<uint64_t> p.iif | <uint64_t> p.oif << 16 | <uint64_t> (p.status & program.status_mask & 0xffff) << 32
+            | <uint64_t> p.hook << 48 | <uint64_t> p.state << 52 | <uint64_t> 1 << 63)
+
+
+cdef void judge_slowly(Program *program, Tracker *t, Packet *p, Entry *e, uint64_t context) noexcept nogil:
+    """Walk the chains on a packet's way. With a context the way is remembered if the connection's next packet must take
+    it too."""
+    cdef Look look
+    cdef Path path
+    cdef const Stage *stage = program.stages[p.hook]
+    cdef const Stage *end = stage + program.stage_count[p.hook]
+    cdef int32_t chosen = -1
+    cdef uint32_t id
+    cdef bint routed = False, decided = False
+    look_at(&look, program, t, p, e)
+    path.mark_in = p.mark
+    path.connmark_in = e.mark if e != NULL and program.looks_at_connmark else 0
+    while True:
+        if not routed and (stage == end or stage.point != POINT_PREROUTING):
+            routed = True
+            p.reason = routing_refuses(p, look.ttl) or p.reason
+            if p.reason == TTL_EXPIRED or p.reason == IP_OPTIONS:
+                p.rule = -1
+                p.verdict = VERDICT_DROP
+                return
+            if p.hook == HOOK_FORWARD:
+                look.ttl -= 1
+        if stage == end:
+            break
+        set_interfaces(&look, stage.point)
+        p.verdict = walk(&look, stage)
+        if p.verdict != VERDICT_ACCEPT:
+            chosen = p.rule
+            break
+        if not decided:
+            chosen = p.rule
+            decided = stage.decides
+        stage += 1
+    p.rule = chosen
+    if not context or look.varies:
+        return
+    path.context = context
+    path.mark = p.mark
+    path.connmark = e.mark
+    path.sets_connmark = e.mark != path.connmark_in and program.looks_at_connmark
+    path.rule = chosen
+    path.hit_count = <uint16_t> look.hit_count
+    path.verdict = p.verdict
+    id = paths_intern(&program.paths, &path, look.hits)
+    if unlikely(id == 0):
+        paths_flush(&program.paths, program.counters)
+        rules_follow(program, t, program.paths.base)
+        id = paths_intern(&program.paths, &path, look.hits)
+    e.path[p.direction] = id
 
 
 cdef void rules_judge(Program *program, Tracker *t, Packet *p) noexcept nogil:
-    p.verdict = VERDICT_ACCEPT
+    cdef Entry *e = conntrack_entry(t, p)
+    cdef Path *path
+    cdef uint64_t context = 0
+    if likely(p.kind == KIND_TRACK and p.entry < NEW_FLOW and program.remember
+              and (p.hook != HOOK_FORWARD or time_to_live(p) > 1) and (p.data[0] == 0x45 or p.family == 6)):
+        context = context_of(program, p)
+        path = paths_get(&program.paths, e.path[p.direction])
+        if (likely(path != NULL) and path.context == context and path.mark_in == p.mark
+                and (not program.looks_at_connmark or path.connmark_in == e.mark)):
+            path.counter.packets += 1
+            path.counter.bytes += p.length
+            p.verdict = path.verdict
+            p.rule = path.rule
+            p.mark = path.mark
+            if unlikely(path.sets_connmark):
+                e.mark = path.connmark
+            return
+    judge_slowly(program, t, p, e, context)
+
+
+cdef void *copied(const uint8_t[::1] source, size_t item) except NULL:
+    """A copy of `source` with a spare item behind it, so that empty arrays have an address too."""
+    cdef size_t size = source.shape[0]
+    cdef uint8_t *copy = <uint8_t *> calloc(1, size + item)
+    if copy == NULL:
+        raise MemoryError("no memory for the compiled ruleset")
+    if size:
+        memcpy(copy, &source[0], size)
+    return copy
+
+
+cdef class Rules:
+    """A compiled ruleset of one family; fastfw.ruleset.compile makes it, one Engine at a time uses it.
+
+    `rules`, `predicates`, `counters`, `words` and `numbers` are the bytes of program.pxd's arrays; `limits` has cost and
+    cap of every bucket. `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way; `chains`
+    lists (table, chain, first rule, end); `patterns` the (name, wildcard) of the rules' interfaces.
+    """
+
+    def __cinit__(self, int family, const uint8_t[::1] rules, const uint8_t[::1] predicates,
+                  const uint8_t[::1] counters, const uint8_t[::1] words, const uint8_t[::1] numbers,
+                  const uint64_t[:, ::1] limits, list stages, tuple chains, list patterns, uint32_t status_mask,
+                  bint looks_at_connmark, bint remember=True):
+        cdef Program *program = &self.program
+        cdef Stage *stage
+        cdef uint32_t i
+        program.family = <uint8_t> family
+        program.rules = <Rule *> copied(rules, sizeof(Rule))
+        program.predicates = <Predicate *> copied(predicates, sizeof(Predicate))
+        program.counters = <Counter *> copied(counters, sizeof(Counter))
+        program.words = <const uint64_t *> copied(words, sizeof(uint64_t))
+        program.numbers = <const uint32_t *> copied(numbers, sizeof(uint32_t))
+        program.limits = <Limit *> calloc(limits.shape[0] + 1, sizeof(Limit))
+        program.stack = <uint32_t *> calloc(len(chains) + 1, sizeof(uint32_t))
+        program.interfaces = <uint64_t **> calloc(INTERFACES, sizeof(uint64_t *))
+        if (program.limits == NULL or program.stack == NULL or program.interfaces == NULL
+                or paths_init(&program.paths) < 0):
+            raise MemoryError("no memory for the compiled ruleset")
+        for i in range(limits.shape[0]):
+            program.limits[i].cost = limits[i, 0]
+            program.limits[i].cap = limits[i, 1]
+            program.limits[i].credit = limits[i, 1]
+        program.rule_count = <uint32_t> (rules.shape[0] / sizeof(Rule))
+        program.status_mask = status_mask
+        program.looks_at_connmark = looks_at_connmark
+        program.remember = remember
+        for hook, point, first, policy, table in stages:
+            if table == "raw":
+                stage = &program.before[<int> hook]
+                program.before_hooks |= 1 << <int> hook
+            else:
+                stage = &program.stages[<int> hook][program.stage_count[<int> hook]]
+                program.stage_count[<int> hook] += 1
+            stage.first = first
+            stage.policy = policy
+            stage.point = point
+            stage.decides = table == "filter"
+        self.chains = chains
+        self.patterns = patterns
+        self.bind_interface(0, "")
+
+    def __dealloc__(self):
+        cdef Program *program = &self.program
+        cdef uint32_t i
+        free(program.rules)
+        free(program.predicates)
+        free(program.counters)
+        free(<void *> program.words)
+        free(<void *> program.numbers)
+        free(program.limits)
+        free(program.stack)
+        if program.interfaces != NULL:
+            for i in range(INTERFACES):
+                free(program.interfaces[i])
+        free(program.interfaces)
+        paths_free(&program.paths)
+
+    cpdef void bind_interface(self, int number, str name):
+        """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
+        cdef size_t words = len(self.patterns) // 64 + 1
+        cdef uint64_t *row
+        if self.program.interfaces[number] != NULL:
+            return
+        row = <uint64_t *> calloc(words, sizeof(uint64_t))
+        for place, (start, wildcard) in enumerate(self.patterns):
+            if name.startswith(start) if wildcard else name == start:
+                row[<size_t> place >> 6] |= <uint64_t> 1 << (<size_t> place & 63)
+        self.program.interfaces[number] = row
+
+    def rule_name(self, int index):
+        """`table:chain:rule:N` or `table:chain:policy:N` (`return` at a user chain's end); N counts from 1."""
+        if not 0 <= index < <int> self.program.rule_count:
+            raise IndexError(f"no rule {index}: there are {self.program.rule_count}")
+        low, high = 0, len(self.chains) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.chains[middle][2] <= index:
+                low = middle
+            else:
+                high = middle - 1
+        table, chain, first, end = self.chains[low]
+        kind = "rule"
+        if index == end:
+            kind = "return" if self.program.rules[index].action == ACT_END else "policy"
+        return f"{table}:{chain}:{kind}:{index - first + 1}"
+
+    def counters(self):
+        """Packets and bytes of every rule and policy, by index: an array of shape (rules, 2). Nobody else may run."""
+        paths_settle(&self.program.paths, self.program.counters)
+        result = np.empty((self.program.rule_count, 2), np.uint64)
+        cdef uint64_t[:, ::1] view = result
+        if self.program.rule_count:
+            memcpy(&view[0, 0], self.program.counters, self.program.rule_count * sizeof(Counter))
+        return result
+
+    @property
+    def path_count(self):
+        """Paths remembered now."""
+        return self.program.paths.used

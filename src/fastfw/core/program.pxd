@@ -1,0 +1,183 @@
+"""The compiled ruleset's form: predicates, rules, and the order in which a packet meets the chains.
+
+All chains of all tables lie one after another in one array of rules. Behind a chain's own rules stands its end: the
+policy of a built-in chain, or the return of a user's. An index into this array names a rule everywhere.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastfw.core.conntrack cimport Tracker
+from fastfw.core.flows cimport Entry
+from fastfw.core.paths cimport HITS, Counter, Paths
+from fastfw.core.wire cimport Packet
+
+
+# What a predicate asks. `a` to `d` are its arguments; addresses are as they stand in packets, all else in host order.
+# Those up to OP_STEADY ask about the connection and the context alone: their answer is the same for every packet of one
+# connection, direction, state and pair of interfaces.
+cpdef enum Op:
+    OP_SOURCE4 = 0          # a: address, b: mask
+    OP_TARGET4
+    OP_SOURCE6              # a: place in `words` of address and mask, two words each
+    OP_TARGET6
+    OP_IIF                  # a: number of the interface pattern
+    OP_OIF
+    OP_PROTOCOL             # a: number; in IPv6 also that the extension headers can be followed
+    OP_FRAGMENT
+    OP_HEADER               # a: bytes of the transport header that must be readable, else the packet is dropped
+    OP_SPORT                # a to b
+    OP_DPORT
+    OP_PORTS                # a: place in `numbers` of `size` ranges (first << 16 | last), b: a Side
+    OP_ICMP                 # a: type (ICMPv4: 255 is any), b to c: codes
+    OP_SOURCE_RANGE4        # a to b
+    OP_TARGET_RANGE4
+    OP_SOURCE_RANGE6        # a: place in `words` of first and last, two words each
+    OP_TARGET_RANGE6
+    OP_STATE                # a: bits by State
+    OP_CT_DIRECTION         # a: a Direction. The CT ones say `d` of a packet without a connection
+    OP_CT_PROTOCOL          # a: number
+    OP_CT_ADDRESS4          # a: address, b: mask, c: an End
+    OP_CT_ADDRESS6          # a: place in `words`, c: an End
+    OP_CT_PORT              # a to b, c: an End
+    OP_CT_STATUS            # a: bits, one of which must be set
+    OP_MARK                 # packet mark & b == a
+    OP_CONNMARK             # connection mark & b == a
+    OP_NEVER
+    OP_STEADY = 63
+    OP_TCP_FLAGS            # flags & a == b
+    OP_TCP_OPTION           # a: kind
+    OP_LENGTH               # a to b
+    OP_TTL                  # a to b: IPv4's time to live, IPv6's hop limit
+    OP_TOS                  # the traffic class & b == a
+    OP_CT_EXPIRE            # a to b seconds
+    OP_STATEFUL = 127       # those beyond change what they remember whenever they are asked
+    OP_LIMIT                # a: number of the bucket
+
+
+cpdef enum Side:
+    SIDE_SOURCE = 0
+    SIDE_TARGET = 1
+    SIDE_EITHER = 2
+
+
+# The four ends of a connection's two tuples: bit 0 the target, bit 1 the reply.
+cpdef enum End:
+    END_ORIGINAL_SOURCE = 0
+    END_ORIGINAL_TARGET = 1
+    END_REPLY_SOURCE = 2
+    END_REPLY_TARGET = 3
+
+
+cpdef enum Action:
+    ACT_NEXT = 0            # counts, and the next rule follows
+    ACT_ACCEPT
+    ACT_DROP
+    ACT_REJECT
+    ACT_QUEUE
+    ACT_RETURN
+    ACT_JUMP                # a: the chain's first rule
+    ACT_GOTO
+    ACT_END                 # a user chain's end: returns and counts nothing
+    ACT_MARK                # mark = mark & ~b ^ a
+    ACT_CONNMARK_SET        # the connection's mark = its mark & ~b ^ a
+    ACT_CONNMARK_SAVE       # the connection's mark = its mark & ~a ^ packet mark & b
+    ACT_CONNMARK_RESTORE    # packet mark = packet mark & ~b ^ the connection's mark & a
+    ACT_TOS                 # traffic class = traffic class & ~b ^ a
+    ACT_TTL_SET             # a
+    ACT_TTL_ADD             # a, at most 255
+    ACT_TTL_SUBTRACT        # a, at least 0
+    ACT_NOTRACK
+
+
+ctypedef struct Predicate:  # 20 bytes
+    uint8_t op              # an Op
+    uint8_t invert          # 1: the answer is turned over
+    uint16_t size
+    uint32_t a
+    uint32_t b
+    uint32_t c
+    uint32_t d
+
+
+ctypedef struct Rule:       # 28 bytes
+    uint32_t first          # its predicates in the text's order
+    uint32_t sorted         # the same with those that ask about the connection first, as far as nobody can tell
+    uint16_t count
+    uint16_t steady         # how many at `sorted` ask about the connection alone
+    uint8_t action          # an Action
+    uint8_t unused[3]
+    uint32_t a              # the action's arguments
+    uint32_t b
+    uint32_t end            # index of its chain's end
+
+
+# xt_limit's arithmetic: credits grow by 128 a tick of 4 ms up to `cap`; a packet costs `cost`.
+ctypedef struct Limit:
+    int64_t tick
+    uint64_t credit
+    uint64_t cap
+    uint64_t cost
+
+
+cpdef enum Point:           # where in the kernel a chain is called from
+    POINT_PREROUTING = 0
+    POINT_INPUT = 1
+    POINT_FORWARD = 2
+    POINT_OUTPUT = 3
+    POINT_POSTROUTING = 4
+
+
+# One built-in chain on a packet's way.
+ctypedef struct Stage:      # 16 bytes
+    uint32_t first          # its first rule
+    uint32_t policy         # index of its policy
+    uint8_t point           # a Point
+    uint8_t decides         # 1: table filter, whose accepting rule is the decision's
+    uint8_t unused[6]
+
+
+cdef enum:
+    HOOKS = 3
+    STAGES = 6
+
+
+ctypedef struct Program:
+    Rule *rules
+    Predicate *predicates
+    Counter *counters
+    const uint64_t *words
+    const uint32_t *numbers
+    Limit *limits
+    uint32_t *stack         # return addresses; as deep as there are chains
+    uint64_t **interfaces   # by interface number: which patterns it meets, a bit each
+    uint32_t rule_count
+    uint32_t status_mask    # status bits that rules look at
+    uint8_t looks_at_connmark
+    uint8_t remember        # 1: paths are remembered
+    uint8_t family
+    uint8_t before_hooks    # hooks at which table raw has a chain, a bit each
+    Stage before[HOOKS]     # table raw
+    Stage stages[HOOKS][STAGES]
+    uint32_t stage_count[HOOKS]
+    Paths paths
+
+
+# What a walk knows of its packet.
+ctypedef struct Look:
+    Program *program
+    Tracker *tracker
+    Packet *p
+    Entry *e                # the packet's connection, NULL: none
+    const uint8_t *l4       # the transport header
+    uint32_t room           # bytes readable there
+    const uint64_t *iif     # patterns that the interfaces of this point of the way meet
+    const uint64_t *oif
+    uint8_t proto
+    uint8_t broken          # IPv6 extension headers that cannot be followed
+    uint8_t fragment        # a later fragment
+    uint8_t tos
+    uint8_t ttl
+    uint8_t hotdrop         # a match could not read what it needs: the packet is dropped
+    uint8_t tracked         # a sound packet of a connection: the order of tests cannot be told
+    uint8_t varies          # a rule's answer was for this packet alone
+    uint32_t hit_count
+    uint32_t hits[HITS]

@@ -1,0 +1,192 @@
+"""A ruleset into the core's program.
+
+The tables' chains are laid one after another; a match becomes predicates, a target an action. The table nat is left
+out: addresses are not rewritten here.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fastfw.core.program import ACTIONS, LAYOUT, OPS, Point
+from fastfw.core.rules import Rules
+from fastfw.core.terms import Hook
+from fastfw.ruleset.errors import RulesetError
+from fastfw.ruleset.ext.standard import Jump
+from fastfw.ruleset.lower.matches import MATCHES
+from fastfw.ruleset.lower.program import Assembly, Predicate, predicate
+from fastfw.ruleset.lower.targets import TARGETS, Act
+from fastfw.ruleset.model import Chain, Rule, Ruleset
+
+PREDICATE = struct.Struct("<BBHIIII")
+RULE = struct.Struct("<IIHHB3xIII")
+
+if PREDICATE.size != LAYOUT["Predicate"] or RULE.size != LAYOUT["Rule"]:
+    raise ImportError("fastfw.ruleset.compile: the core lays out its program differently")
+
+EVALUATED = ("raw", "mangle", "filter", "security")
+"""Tables that judge packets, in the order in which the kernel asks them at one point."""
+
+WAY: dict[int, tuple[tuple[str, Point], ...]] = {
+    int(Hook.HOOK_FORWARD): (
+        ("PREROUTING", Point.POINT_PREROUTING),
+        ("FORWARD", Point.POINT_FORWARD),
+        ("POSTROUTING", Point.POINT_POSTROUTING),
+    ),
+    int(Hook.HOOK_INPUT): (("PREROUTING", Point.POINT_PREROUTING), ("INPUT", Point.POINT_INPUT)),
+    int(Hook.HOOK_OUTPUT): (("OUTPUT", Point.POINT_OUTPUT), ("POSTROUTING", Point.POINT_POSTROUTING)),
+}
+"""The built-in chains a packet meets, by hook."""
+
+STEADY, STATEFUL = OPS["STEADY"], OPS["STATEFUL"]
+NO_ACTION: Act = (ACTIONS["NEXT"], 0, 0)
+FINAL = {"ACCEPT": ACTIONS["ACCEPT"], "DROP": ACTIONS["DROP"], None: ACTIONS["END"]}
+
+
+def steady_first(predicates: Sequence[Predicate]) -> tuple[list[Predicate], int]:
+    """The predicates with those about the connection first, and how many these are. What remembers being asked is asked
+    neither earlier nor more often."""
+    fixed = next((i for i, p in enumerate(predicates) if p[0] > STATEFUL), len(predicates))
+    steady = [p for p in predicates[:fixed] if p[0] < STEADY]
+    varying = [p for p in predicates[:fixed] if p[0] > STEADY]
+    return [*steady, *varying, *predicates[fixed:]], len(steady)
+
+
+class Compiler:
+    """One ruleset on its way into arrays."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self.ruleset = ruleset
+        self.assembly = Assembly(ruleset.family)
+        self.rules = bytearray()
+        self.predicates = bytearray()
+        self.counters = array("Q")
+        self.first_of: dict[tuple[str, str], int] = {}
+        self.chains: list[tuple[str, str, int, int]] = []
+
+    def place_chains(self) -> None:
+        """Give every chain its place."""
+        first = 0
+        for name in EVALUATED:
+            table = self.ruleset.tables.get(name)
+            for chain in table.chains.values() if table is not None else ():
+                end = first + len(chain.rules)
+                self.first_of[name, chain.name] = first
+                self.chains.append((name, chain.name, first, end))
+                first = end + 1
+
+    def conditions(self, rule: Rule) -> list[Predicate]:
+        """What a rule asks, in the kernel's order. RulesetError: it cannot be known here."""
+        assembly = self.assembly
+        found: list[Predicate] = []
+        for network, op in ((rule.source, "SOURCE"), (rule.destination, "TARGET")):
+            if network is not None and (network.mask or network.invert):
+                found.append(assembly.network(op, network.value, network.mask, invert=network.invert))
+        for interface, op in ((rule.in_interface, "IIF"), (rule.out_interface, "OIF")):
+            if interface is not None and interface.name:
+                number = assembly.pattern(interface.name, interface.wildcard)
+                found.append(predicate(op, number, invert=interface.invert))
+        if rule.protocol:
+            found.append(predicate("PROTOCOL", rule.protocol, invert=rule.protocol_invert))
+        if rule.fragment:
+            found.append(predicate("FRAGMENT", invert=rule.fragment_invert))
+        for match in rule.matches:
+            lower = MATCHES.get(type(match))
+            if lower is None:
+                raise RulesetError(f"match `{match.name}' cannot be evaluated", rule.line, rule.column)
+            found += lower(match, assembly)
+        return found
+
+    def action(self, table: str, rule: Rule) -> Act:
+        """What a rule does. RulesetError: it cannot be done here."""
+        target = rule.target
+        if target is None:
+            return NO_ACTION
+        if isinstance(target, Jump):
+            return ACTIONS["GOTO" if rule.goto else "JUMP"], self.first_of[table, target.chain], 0
+        lower = TARGETS.get(type(target))
+        if lower is None:
+            raise RulesetError(f"target `{target.name}' cannot be carried out", rule.line, rule.column)
+        return lower(target, self.assembly)
+
+    def write_predicates(self, predicates: Sequence[Predicate]) -> int:
+        """Their place."""
+        place = len(self.predicates) // PREDICATE.size
+        for values in predicates:
+            self.predicates += PREDICATE.pack(*values)
+        return place
+
+    def write_chain(self, table: str, chain: Chain, end: int) -> None:
+        """A chain's rules and its end."""
+        for rule in chain.rules:
+            conditions = self.conditions(rule)
+            ordered, steady = steady_first(conditions)
+            action, a, b = self.action(table, rule)
+            first = self.write_predicates(conditions)
+            second = first if ordered == conditions else self.write_predicates(ordered)
+            self.rules += RULE.pack(first, second, len(conditions), steady, action, a, b, end)
+            self.counters.append(rule.packets)
+            self.counters.append(rule.bytes)
+        self.rules += RULE.pack(0, 0, 0, 0, FINAL[chain.policy], 0, 0, end)
+        self.counters.append(chain.packets)
+        self.counters.append(chain.bytes)
+
+    def stages(self) -> list[tuple[int, int, int, int, str]]:
+        """(hook, point, first rule, policy, table) of every built-in chain on each way, in order."""
+        end_of = {(table, chain): end for table, chain, _first, end in self.chains}
+        found = []
+        for hook, way in WAY.items():
+            for chain, point in way:
+                for table in EVALUATED:
+                    first = self.first_of.get((table, chain))
+                    if first is not None:
+                        found.append((hook, int(point), first, end_of[table, chain], table))
+        return found
+
+    def compiled(self, remember: bool) -> Rules:
+        """The program."""
+        self.place_chains()
+        for table, name, _first, end in self.chains:
+            self.write_chain(table, self.ruleset.tables[table].chains[name], end)
+        assembly = self.assembly
+        return Rules(
+            self.ruleset.family,
+            self.rules,
+            self.predicates,
+            np.frombuffer(self.counters, np.uint8),
+            np.array(assembly.words, np.uint64).view(np.uint8),
+            np.array(assembly.numbers, np.uint32).view(np.uint8),
+            np.array(assembly.limits, np.uint64).reshape(-1, 2),
+            self.stages(),
+            tuple(self.chains),
+            list(assembly.patterns),
+            assembly.status_mask,
+            assembly.looks_at_connmark,
+            remember,
+        )
+
+
+def compile_ruleset(ruleset: Ruleset, *, remember: bool = True) -> Rules:
+    """A ruleset as the core evaluates it, its counters included.
+
+    Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
+    rules. RulesetError: the kernel would refuse the ruleset, or a rule asks or does what cannot be known or done here.
+    """
+    ruleset.check()
+    return Compiler(ruleset).compiled(remember)
+
+
+def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:
+    """Set the counters of a ruleset's rules and policies to its compiled program's."""
+    values = counters.tolist()
+    for table, name, first, end in program.chains:
+        chain = ruleset.tables[table].chains[name]
+        for rule, (packets, size) in zip(chain.rules, values[first:end], strict=True):
+            rule.packets, rule.bytes = packets, size
+        if chain.policy is not None:
+            chain.packets, chain.bytes = values[end]

@@ -1,0 +1,1 @@
+"""From the model's matches and targets to the core's predicates and actions; one small file a family of extensions."""
