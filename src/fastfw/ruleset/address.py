@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.numbers import strtoul
@@ -71,15 +72,10 @@ def _octets(text: str, whole: bool) -> int | None:
         return None
     value = 0
     for part in parts:
-        octet = int(part) if part.isdecimal() and part.isascii() and (part[0] != "0" or len(part) == 1) else None
-        if octet is None:
-            number = strtoul(part)
-            if number is None or number[1]:
-                return None
-            octet = number[0]
-        if octet > 255:
+        number = strtoul(part)
+        if number is None or number[1] or number[0] > 255:
             return None
-        value = value << 8 | octet
+        value = value << 8 | number[0]
     return value << 8 * (4 - len(parts))
 
 
@@ -98,12 +94,12 @@ def classic_ipv4(text: str) -> int | None:
 
 def numeric_address(text: str, family: int) -> int | None:
     """An address in its plain numeric form, or None. IPv4's missing bytes are zeros at the end: 10.1 is 10.1.0.0."""
-    if family == 4:
-        return _octets(text, whole=False)
     try:
+        if family == 4:
+            return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
         return int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
     except (OSError, ValueError):
-        return None
+        return _octets(text, whole=False) if family == 4 else None
 
 
 def _expected(text: str, family: int) -> Refusal:
@@ -137,14 +133,12 @@ def parse_plain(text: str, family: int) -> int:
     return value
 
 
+@lru_cache(maxsize=256)
 def parse_mask(text: str, family: int) -> int:
     """A prefix length, or a mask written as an address. Refusal: neither."""
     bits = 32 if family == 4 else 128
-    if text.isdecimal() and text.isascii() and (text[0] != "0" or len(text) == 1):
-        length = int(text)
-    else:
-        number = strtoul(text)
-        length = bits + 1 if number is None or number[1] else number[0]
+    number = strtoul(text)
+    length = bits + 1 if number is None or number[1] else number[0]
     if length <= bits:
         return prefix_mask(length, family)
     mask = _octets(text, whole=True) if family == 4 else numeric_address(text, family)

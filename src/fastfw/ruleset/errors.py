@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+REASON_LIMIT = 400
+"""Characters of a reason; the middle of a longer one, some endless word of the text, is left out."""
+
 
 class Refusal(ValueError):
     """A value, option or rule that iptables refuses; whoever knows the place turns it into a `RulesetError`."""
@@ -19,6 +22,8 @@ class RulesetError(ValueError):
     """
 
     def __init__(self, reason: str, line: int = 0, column: int = 0, filename: str = "-") -> None:
+        if len(reason) > REASON_LIMIT:
+            reason = f"{reason[: REASON_LIMIT // 2]} ... {reason[-REASON_LIMIT // 2 :]}"
         super().__init__(reason, line, column, filename)
         self.reason = reason
         self.line = line

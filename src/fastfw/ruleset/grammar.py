@@ -80,7 +80,6 @@ _LONG = {
 _WITH_VALUE = frozenset("ADCIRNEPsdpijtmoMcg")
 _COMMANDS = frozenset("ADCIRLSFZNXEP")
 _SHORT = frozenset(_LONG.values()) - {"0"} | {"b"}
-
 _ALLOWED: dict[str, frozenset[str]] = {
     "A": frozenset("sdpjvigofcm"),
     "I": frozenset("sdpjvigofcm"),
@@ -97,6 +96,9 @@ _ALLOWED: dict[str, frozenset[str]] = {
     "P": frozenset("vc"),
 }
 """The options each command takes."""
+
+_EXACT = {f"-{letter}": letter for letter in _SHORT} | {f"--{name}": letter for name, letter in _LONG.items()}
+"""The options of iptables itself as they are mostly written, which saves the closer look."""
 
 _INVERTIBLE = frozenset("sdpiof")
 _SPELLED = {
@@ -210,7 +212,10 @@ class _Reader:
                 self.at = at = self.position
                 word = words[at]
                 self.position = at + 1
-                if word[:2] == "--" and len(word) > 2:
+                exact = _EXACT.get(word)
+                if exact is not None:
+                    self.common(exact, word, None)
+                elif word[:2] == "--" and len(word) > 2:
                     self.long(word, at)
                 elif word[:1] == "-" and len(word) > 1:
                     if word == "--":
@@ -312,7 +317,7 @@ class _Reader:
                 raise OptionRefusal(f"option {spelled} cannot be inverted")
             self.invert = False
         if letter in _SPELLED:
-            if letter in self.given or (letter in "jg" and ("j" in self.given or "g" in self.given)):
+            if letter in self.given or (letter in "jg" and self.rule.target is not None):
                 raise OptionRefusal(f"option {spelled} can only be used once")
             self.given[letter] = self.at
         _COMMON[letter](self, text, invert)

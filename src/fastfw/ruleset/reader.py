@@ -133,8 +133,6 @@ class _Text:
             counters = counter(found[1]), counter(found[2])
             offset = found.end()
         body = text[offset:] if offset else text
-        if len(text) > LINE_LIMIT // 4 and len(text.encode("utf-8", "surrogateescape")) > LINE_LIMIT:
-            raise self.error(f"line longer than {LINE_LIMIT} bytes", line, 1)
         try:
             words, columns = (body.split(), None) if plain and '"' not in body else split(body)
         except Misplaced as fault:
@@ -216,6 +214,8 @@ def read(text: str, base: Ruleset, *, noflush: bool = False, filename: str = "-"
     for number, line in _lines(text):
         if not line or line[0] == "#":
             continue
+        if len(line) > LINE_LIMIT // 4 and len(line.encode("utf-8", "surrogateescape")) > LINE_LIMIT:
+            raise state.error(f"line longer than {LINE_LIMIT} bytes", number, 1)
         table = state.table
         if table is None:
             if line[0] != "*":

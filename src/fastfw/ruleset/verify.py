@@ -58,15 +58,19 @@ def reachable(table: Table, hook: str) -> list[str]:
     return list(seen)
 
 
-_unchecked: dict[type[Extension], bool] = {}
+_unchecked: set[type[Extension] | None] = {None, Jump, *VERDICTS.values()}
+"""Kinds known to stand anywhere, filled as they are met."""
 
 
-def _is_unchecked(kind: type[Extension]) -> bool:
-    known = _unchecked.get(kind)
-    if known is None:
-        known = kind.check is Extension.check and not (kind.tables or kind.hooks or kind.protocols)
-        _unchecked[kind] = known
-    return known
+def _check(extension: Extension, site: Site) -> None:
+    kind = type(extension)
+    if kind.check is Extension.check and not (kind.tables or kind.hooks or kind.protocols):
+        _unchecked.add(kind)
+        return
+    try:
+        extension.check(site)
+    except Refusal as refusal:
+        raise RulesetError(str(refusal), site.rule.line, site.rule.column) from None
 
 
 def verify(table: Table, family: int) -> None:
@@ -86,15 +90,11 @@ def verify(table: Table, family: int) -> None:
     for chain in table.chains.values():
         reached = frozenset(hooks[chain.name])
         for rule in chain.rules:
-            extensions: list[Extension] = [e for e in rule.matches if not _is_unchecked(type(e))]
-            if rule.target is not None and not _is_unchecked(type(rule.target)):
-                extensions.append(rule.target)
-            if extensions:
-                site = Site(family, table.name, reached, rule)
-                for extension in extensions:
-                    try:
-                        extension.check(site)
-                    except Refusal as refusal:
-                        raise RulesetError(str(refusal), rule.line, rule.column) from None
-            if _is_final(rule):
+            for match in rule.matches:
+                if type(match) not in _unchecked:
+                    _check(match, Site(family, table.name, reached, rule))
+            target = rule.target
+            if type(target) not in _unchecked and target is not None:
+                _check(target, Site(family, table.name, reached, rule))
+            if not rule.matches and _is_final(rule):
                 reached = frozenset()

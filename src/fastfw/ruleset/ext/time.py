@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
+from fastfw.ruleset.numbers import UINT32
 
 LAST_DATE = 0x7FFFFFFF
 LAST_TIME = 86_399
@@ -16,25 +17,26 @@ ALL_MONTHDAYS = 0xFFFFFFFE
 ALL_WEEKDAYS = 0xFE
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
-_DATE = re.compile(
-    r"([0-9]{1,4})(?:-([0-9]{1,2})(?:-([0-9]{1,2})(?:T(?:([0-9]{1,2})(?::([0-9]{1,2})(?::([0-9]{1,2}))?)?)?)?)?)?"
-)
-_TIME = re.compile(r"([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?")
+# Pieces may be empty, which is 0, and have blanks or a plus sign in front, as strtoul(3) has it.
+_PIECE = r"(\s*\+?[0-9]{1,4}|)"
+_DATE = re.compile(rf"{_PIECE}(?:-{_PIECE}(?:-{_PIECE}(?:T{_PIECE}(?::{_PIECE}(?::{_PIECE})?)?)?)?)?")
+_TIME = re.compile(rf"{_PIECE}:{_PIECE}(?::{_PIECE})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def _pieces(found: re.Match[str], missing: tuple[int, ...]) -> list[int]:
+    return [int(piece or 0) if piece is not None else low for piece, low in zip(found.groups(), missing, strict=True)]
+
+
 def _date(text: str, context: Context) -> int:
-    """Seconds since 1970, UTC; a day beyond the month's end runs into the next month."""
+    """Seconds since 1970, UTC; month and day 0 are the last before the first, days beyond a month the next one's."""
     found = _DATE.fullmatch(text)
     if found is not None:
-        year, month, day, hour, minute, second = (int(part) if part else None for part in found.groups())
-        month, day = 1 if month is None else month, 1 if day is None else day
-        hour, minute, second = hour or 0, minute or 0, second or 0
-        if year and 1970 <= year <= 2038 and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60:
-            then = datetime(year, month, 1, tzinfo=UTC) + timedelta(day - 1, second, 0, 0, minute, hour)
-            value = int((then - _EPOCH).total_seconds())
-            if second < 60:
-                return min(value, LAST_DATE)
+        year, month, day, hour, minute, second = _pieces(found, (0, 1, 1, 0, 0, 0))
+        if 1970 <= year <= 2038 and month <= 12 and day <= 31 and hour < 24 and minute < 60 and second < 60:
+            first = datetime(year, month, 1, tzinfo=UTC) if month else datetime(year - 1, 12, 1, tzinfo=UTC)
+            then = first + timedelta(day - 1, second, 0, 0, minute, hour)
+            return int((then - _EPOCH).total_seconds()) & UINT32
     raise Refusal(f"`{text}' is not a date YYYY[-MM[-DD[Thh[:mm[:ss]]]]] from 1970 to 2038")
 
 
@@ -46,7 +48,7 @@ def _time(text: str, context: Context) -> int:
     """Seconds since midnight."""
     found = _TIME.fullmatch(text)
     if found is not None:
-        hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
+        hour, minute, second = _pieces(found, (0, 0, 0))
         if hour < 24 and minute < 60 and second < 60:
             return hour * 3600 + minute * 60 + second
     raise Refusal(f"`{text}' is not a time hh:mm[:ss]")
@@ -57,30 +59,33 @@ def _show_time(value: int) -> str:
 
 
 def _monthdays(text: str, context: Context) -> int:
+    """Only the first two characters of a day count, as in the real tool."""
     days = 0
     for part in text.split(","):
         if part:
-            if not part.isdecimal() or not part.isascii() or len(part) > 4 or int(part) > 31:
+            day = part[:2].lstrip()
+            if not day.isdecimal() or not day.isascii() or int(day) > 31:
                 raise Refusal(f"`{part}' is not a day from 1 to 31")
-            days |= 1 << int(part)
+            days |= 1 << int(day)
     return days & ALL_MONTHDAYS
 
 
 def _weekdays(text: str, context: Context) -> int:
+    """Only the first two letters of a name count, and numbers beyond the week are no day, as in the real tool."""
     days = 0
-    for part in text.split(","):
-        if not part:
-            continue
-        if part.isdecimal() and part.isascii() and len(part) < 4:
-            number = int(part)
-            if not number or number > 31:
-                raise Refusal(f"`{part}' is not a weekday from 1 (Monday) to 7")
+    parts = text.split(",")
+    if not parts[-1]:
+        parts.pop()
+    for part in parts:
+        if part.isdecimal() and part.isascii() and int(part[:9]):
+            number = int(part[:9])
         else:
-            number = next((n for n, name in enumerate(DAYS, 1) if part in (name, name[:2])), 0)
+            number = next((n for n, name in enumerate(DAYS, 1) if part[:2] == name[:2]), 0)
             if not number:
                 raise Refusal(f"`{part}' is not a weekday: expected {', '.join(DAYS)} or 1 to 7")
-        days |= 1 << number
-    return days & ALL_WEEKDAYS
+        if number <= len(DAYS):
+            days |= 1 << number
+    return days
 
 
 @dataclass(slots=True)
