@@ -73,7 +73,14 @@ class _Text:
         if name not in TABLES:
             raise self.error(f"no table `{name}': expected *{', *'.join(TABLES)}", line, 2)
         old = self.done.get(name) or self.base.tables.get(name)
-        table = copy.deepcopy(old) if self.noflush and old is not None else Table.empty(name)
+        if self.noflush and old is not None:
+            table = copy.deepcopy(old)
+        else:
+            table = Table.empty(name)
+            for hook, chain in old.chains.items() if old is not None else ():
+                if hook in table.chains:  # a text that does not declare a policy leaves it as it is
+                    same = table.chains[hook]
+                    same.policy, same.packets, same.bytes = chain.policy, chain.packets, chain.bytes
         self.table = table
         self.scratch.tables = {name: table}
         self.user_chains = {chain.name for chain in table.chains.values() if chain.policy is None}
@@ -181,8 +188,8 @@ class _Text:
 
 def check_declared_name(name: str) -> None:
     """A chain's name in a `:` line, where only length and the names of verdicts matter. Refusal otherwise."""
-    if len(name.encode("utf-8", "surrogateescape")) >= CHAIN_LIMIT:
-        raise Refusal(f"chain name `{name}' is longer than {CHAIN_LIMIT - 1} bytes")
+    if len(name.encode("utf-8", "surrogateescape")) > CHAIN_LIMIT:
+        raise Refusal(f"chain name `{name}' is longer than {CHAIN_LIMIT} bytes")
     if name in VERDICTS:
         raise Refusal(f"chain name `{name}' is a verdict's name")
 

@@ -29,7 +29,7 @@ def _pieces(found: re.Match[str], missing: tuple[int, ...]) -> list[int]:
 
 
 def _date(text: str, context: Context) -> int:
-    """Seconds since 1970, UTC; month and day 0 are the last before the first, days beyond a month the next one's."""
+    """Seconds since 1970, UTC; month or day 0 is the last one before, a day beyond the month one of the next month."""
     found = _DATE.fullmatch(text)
     if found is not None:
         year, month, day, hour, minute, second = _pieces(found, (0, 1, 1, 0, 0, 0))
