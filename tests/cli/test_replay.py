@@ -1,5 +1,6 @@
 """fastfw replay: every option, every output, every input that cannot be used."""
 
+import contextlib
 import csv
 import io
 import json
@@ -7,6 +8,8 @@ import os
 import pty
 import struct
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -181,6 +184,28 @@ def test_table_for_people(exchange: Path, capsys: pytest.CaptureFixture[str]) ->
         assert words in out
 
 
+@contextlib.contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, stream: str) -> Iterator[list[str]]:
+    """Puts a terminal in the stream's place; the list holds all that was written to it afterwards."""
+    leader, follower = pty.openpty()
+    chunks: list[bytes] = []
+    seen: list[str] = []
+
+    def collect() -> None:
+        with contextlib.suppress(OSError):  # the end of a terminal is an error
+            while chunk := os.read(leader, 1 << 16):
+                chunks.append(chunk)
+
+    reader = threading.Thread(target=collect)
+    reader.start()
+    with os.fdopen(follower, "w") as file, monkeypatch.context() as patch:
+        patch.setattr(stream, file)
+        yield seen
+    reader.join()
+    os.close(leader)
+    seen.append(b"".join(chunks).decode())
+
+
 @pytest.mark.parametrize("rich", [True, False])
 def test_table_on_a_terminal(exchange: Path, rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal rich draws the tables; without rich they are plain, never an error."""
@@ -189,13 +214,9 @@ def test_table_on_a_terminal(exchange: Path, rich: bool, monkeypatch: pytest.Mon
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "rich", None)
         monkeypatch.setitem(sys.modules, "rich.console", None)
-    leader, follower = pty.openpty()
-    with os.fdopen(follower, "w") as terminal:
-        monkeypatch.setattr("sys.stdout", terminal)
+    with terminal(monkeypatch, "sys.stdout") as seen:
         assert replay(exchange) == 0
-        terminal.flush()
-        text = os.read(leader, 1 << 16).decode()
-    os.close(leader)
+    (text,) = seen
     assert "ESTABLISHED" in text
     assert ("\x1b[" in text) == rich
 
@@ -209,13 +230,9 @@ def test_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for rich in (True, False):
         if not rich:
             monkeypatch.setitem(sys.modules, "rich.progress", None)
-        leader, follower = pty.openpty()
-        with os.fdopen(follower, "w") as terminal:
-            monkeypatch.setattr("sys.stderr", terminal)
+        with terminal(monkeypatch, "sys.stderr") as seen:
             assert replay(path, "--packets", tmp_path / "p", "--json") == 0
-            terminal.flush()
-            text = os.read(leader, 1 << 16).decode()
-        os.close(leader)
+        (text,) = seen
         assert "many.pcap" in text
         assert "%" in text
 
@@ -323,6 +340,9 @@ def test_capture_from_standard_input(
         (["--local", "10.0.0.0/8"], "an IPv4 or IPv6 address expected"),
         (["--local", "10.0.0.1", "--hook", "INPUT"], "exclude each other"),
         (["--in-interface", "a-very-long-name"], "up to 15 bytes"),
+        (["--helper", "nosuch"], "no helper is called 'nosuch'"),
+        (["--helper", "ftp:sctp:21"], "tcp or udp expected, not 'sctp'"),
+        (["--helper", "ftp:tcp:0"], "a port from 1 to 65535 expected"),
         (["--rules", "/nonexistent.rules"], "/nonexistent.rules: No such file or directory"),
         (["--rules", "/"], "/: Is a directory"),
         (["--packets", "/nonexistent/out.csv"], "--packets /nonexistent/out.csv: No such file or directory"),
@@ -360,3 +380,14 @@ def test_an_input_is_never_overwritten(exchange: Path, capsys: pytest.CaptureFix
     assert replay(exchange, "--packets", exchange) == 2
     assert "writing would destroy" in capsys.readouterr().err
     assert exchange.read_bytes() == before
+
+
+def test_helpers_make_related(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --helper ftp the data connections of the example's FTP sessions are RELATED; without, they are NEW."""
+    example = Path(__file__).parents[2] / "examples" / "gateway.pcap"
+    related = []
+    for options in ([], ["--helper", "ftp"]):
+        assert replay(example, "--json", *options) == 0
+        related.append(json.loads(capsys.readouterr().out)["states"].get("RELATED", {"packets": 0})["packets"])
+    assert related[0] == 0
+    assert related[1] >= 3
