@@ -7,7 +7,7 @@ import difflib
 import ipaddress
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from fastfw.cli.errors import CliError
@@ -72,24 +72,35 @@ def make_engine(args: argparse.Namespace) -> tuple[Engine, Ruleset | None, Rules
     settings = read_settings(args.set)
     rules4 = read_rules(args.rules, 4) if args.rules else None
     rules6 = read_rules(args.rules6, 6) if args.rules6 else None
-    return build_engine(rules4, rules6, settings, args.helper), rules4, rules6
-
-
-def build_engine(
-    rules4: Ruleset | None, rules6: Ruleset | None, settings: dict[str, int], helpers: Sequence[str]
-) -> Engine:
-    """An engine; rules and helpers it cannot take are CliErrors."""
     try:
-        return Engine(rules4=rules4, rules6=rules6, settings=settings, helpers=helpers)
-    except RulesetError as error:
-        raise CliError(located(error)) from None
+        engine = Engine(settings=settings, helpers=args.helper)
     except ValueError as error:
-        raise CliError(str(error)) from None
+        raise CliError(f"--helper {error}") from None
+    if rules4 is not None:
+        put_in_force(engine, rules4, args.rules)
+    if rules6 is not None:
+        put_in_force(engine, rules6, args.rules6)
+    return engine, rules4, rules6
+
+
+def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:
+    """Makes a ruleset the engine's for its family. Rules that cannot be evaluated are a CliError."""
+    # As in the kernel, there is always a filter table.
+    rules.table("filter")
+    try:
+        engine.replace(**{f"rules{rules.family}": rules})
+    except RulesetError as error:
+        raise CliError(located(error, source_name(path))) from None
+
+
+def source_name(path: str) -> str:
+    """What messages call a file that was given by this name."""
+    return "standard input" if path == "-" else path
 
 
 def read_rules(path: str, family: int) -> Ruleset:
     """The ruleset in a file; `-` is standard input."""
-    name = "standard input" if path == "-" else path
+    name = source_name(path)
     try:
         if path == "-":
             content = sys.stdin.buffer.read()
@@ -101,13 +112,13 @@ def read_rules(path: str, family: int) -> Ruleset:
     try:
         return Ruleset.parse(content.decode("utf-8", "surrogateescape"), family=family, filename=name)
     except RulesetError as error:
-        raise CliError(located(error)) from None
+        raise CliError(located(error, name)) from None
 
 
-def located(error: RulesetError) -> str:
+def located(error: RulesetError, name: str) -> str:
     """FILE:LINE:COLUMN: reason."""
     reason = error.reason.encode("utf-8", "backslashreplace").decode()
-    return f"{error.filename}:{error.line}:{error.column}: {reason}"
+    return f"{name}:{error.line}:{error.column}: {reason}"
 
 
 def read_settings(items: Iterable[str]) -> dict[str, int]:
@@ -147,7 +158,7 @@ def read_addresses(items: Iterable[str]) -> tuple[bytes, bytes]:
 
 def open_capture(path: str, progress: Callable[[int, int], object] | None = None) -> Capture:
     """A capture file; `-` is standard input."""
-    name = "standard input" if path == "-" else path
+    name = source_name(path)
     try:
         return Capture("/dev/stdin" if path == "-" else path, progress=progress)
     except CaptureError as error:

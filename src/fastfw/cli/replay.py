@@ -18,10 +18,11 @@ from fastfw.cli.errors import CliError
 from fastfw.cli.names import ABSENT, STATES, VERDICTS, direction_name, why
 from fastfw.cli.progress import Progress
 from fastfw.cli.report import Report, sections
-from fastfw.cli.rulenames import RuleNames, counters_text
+from fastfw.cli.rulenames import RuleNames
 from fastfw.cli.tally import Tally, numbered_lines
 from fastfw.drivers.capture import Capture
 from fastfw.engine import Engine, hook_code
+from fastfw.ruleset import Ruleset
 
 STEP = 1 << 17
 """Packets between two turns of the progress bar and two writes."""
@@ -53,6 +54,9 @@ def main(prog: str, argv: list[str]) -> int:
         raise CliError("only one input can be read from standard input")
     local4, local6 = inputs.read_addresses(args.local)
     engine, rules4, rules6 = inputs.make_engine(args)
+    if args.counters and rules4 is rules6 is None:
+        rules4 = Ruleset(4)
+        inputs.put_in_force(engine, rules4, "")
     names = RuleNames(engine, rules4, rules6)
     tally = Tally(local4, local6)
     report = Report()
@@ -63,18 +67,19 @@ def main(prog: str, argv: list[str]) -> int:
         for path in args.captures:
             with inputs.open_capture(path, progress.reading(path)) as capture:
                 for warning in capture.warnings:
-                    progress.say(f"{source_name(path)}: {warning}")
+                    progress.say(f"{inputs.source_name(path)}: {warning}")
                 judge(capture, engine, tally, writer, args, progress)
                 if capture.lost:
                     capture.warnings.append("the file was cut while it was read; what is gone read as zeros")
-                    progress.say(f"{source_name(path)}: {capture.warnings[-1]}")
-                report.add_capture(source_name(path), capture)
+                    progress.say(f"{inputs.source_name(path)}: {capture.warnings[-1]}")
+                report.add_capture(inputs.source_name(path), capture)
         progress.done()
         if "conntrack" in outputs:
             for connection in engine.connections():
                 outputs["conntrack"].write(f"{connection}\n".encode())
         if "counters" in outputs:
-            outputs["counters"].write(counters_text(engine, rules4, rules6).encode("utf-8", "surrogateescape"))
+            for rules in filter(None, (rules4, rules6)):
+                outputs["counters"].write(engine.counters_text(rules.family).encode("utf-8", "surrogateescape"))
     summary = report.summary(engine, tally, names)
     target = sys.stderr if "-" in (args.packets, args.conntrack, args.counters) else sys.stdout
     if args.json:
@@ -84,10 +89,6 @@ def main(prog: str, argv: list[str]) -> int:
 
         render(sections(summary), summary["hints"], target)
     return 0
-
-
-def source_name(path: str) -> str:
-    return "standard input" if path == "-" else path
 
 
 def open_outputs(args: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, BinaryIO]:
@@ -176,7 +177,7 @@ class PacketWriter:
         self._packet += len(numbers)
 
     def _ending(self, row: tuple[int, ...]) -> bytes:
-        verdict, state, direction, assured, seen_reply, expected, reason, rule, family, _, hook, link, *_ = row
+        verdict, state, direction, assured, seen_reply, expected, reason, rule, family, _, _, link, *_ = row
         ip = family != 0 or not link
         fields = (
             VERDICTS.get(verdict, str(verdict)) if ip else ABSENT,
@@ -185,7 +186,7 @@ class PacketWriter:
             str(assured),
             str(seen_reply),
             str(expected),
-            self._names.name(family, hook, rule),
+            self._names.name(family, rule),
             why(reason, link),
         )
         return f",{','.join(map(quoted, fields))}\n".encode("utf-8", "surrogateescape")

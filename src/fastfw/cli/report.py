@@ -143,26 +143,23 @@ def _protocols(classes: list[Class]) -> list[dict[str, Any]]:
 
 def _rules(classes: list[Class], names: RuleNames) -> list[dict[str, Any]]:
     """What each rule or policy decided, in the rulesets' order."""
-    found: dict[tuple[int, int, int, int], Counter[str]] = {}
+    found: dict[tuple[int, int, int], Counter[str]] = {}
     for c in classes:
-        counts = found.setdefault((c.family, c.hook if c.rule < 0 else 0, c.rule, c.verdict), Counter())
-        counts["packets"] += c.packets
-        counts["bytes"] += c.bytes
-    rows = []
-    for (family, hook, rule, verdict), counts in sorted(found.items()):
-        if not family or names.name(family, hook, rule) == ABSENT:
-            continue
-        rows.append(
-            {
-                "family": family,
-                "rule": names.name(family, hook, rule),
-                "verdict": VERDICTS[verdict],
-                "packets": counts["packets"],
-                "bytes": counts["bytes"],
-                "text": names.text(family, hook, rule),
-            }
-        )
-    return rows
+        if names.name(c.family, c.rule) != ABSENT:
+            counts = found.setdefault((c.family, c.rule, c.verdict), Counter())
+            counts["packets"] += c.packets
+            counts["bytes"] += c.bytes
+    return [
+        {
+            "family": family,
+            "rule": names.name(family, rule),
+            "verdict": VERDICTS[verdict],
+            "packets": counts["packets"],
+            "bytes": counts["bytes"],
+            "text": names.text(family, rule),
+        }
+        for (family, rule, verdict), counts in sorted(found.items())
+    ]
 
 
 def _reasons(classes: list[Class]) -> list[dict[str, Any]]:
