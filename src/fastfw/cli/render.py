@@ -66,6 +66,7 @@ def printable(text: str) -> str:
 def _render_rich(parts: Sequence[Section], hints: Sequence[str], file: TextIO) -> bool:
     """The same with rich; False where it is not installed."""
     try:
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -75,6 +76,7 @@ def _render_rich(parts: Sequence[Section], hints: Sequence[str], file: TextIO) -
     for part in parts:
         table = Table(
             title=part.title,
+            box=SIMPLE_HEAD,
             title_justify="left",
             title_style="bold",
             caption=part.note or None,
