@@ -41,6 +41,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["replay"], "CAPTURE"),
         (["replay", "x", "--hook", "PREROUTING"], "--hook"),
         (["replay", "x", "--nonsense"], "--nonsense"),
+        (["replay", "x", "--pack", "y"], "--pack"),
     ],
 )
 def test_wrong_command_lines(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

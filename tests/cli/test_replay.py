@@ -110,7 +110,7 @@ def test_numbers_run_on_through_captures_and_steps(tmp_path: Path, monkeypatch: 
     first, second, out = tmp_path / "1.pcap", tmp_path / "2.pcap", tmp_path / "out.csv"
     write_pcap(first, EXCHANGE[:2] * 50, range(100))
     write_pcap(second, EXCHANGE[2:3] * 20, range(100, 120))
-    assert replay(first, second, "--packets", out) == 0
+    assert replay(first, "--packets", out, second) == 0
     found = rows(out)
     assert [int(r["packet"]) for r in found] == list(range(120))
     assert {r["state"] for r in found[100:]} == {"ESTABLISHED"}

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +177,22 @@ def test_reopened_port_and_unknown_flows(tmp_path: Path, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "-A FORWARD -p udp -j DROP" in out
     assert "-P FORWARD ACCEPT" in out
+
+
+def test_terminal_codes_in_rules_are_shown_not_obeyed(exchange: Path, tmp_path: Path) -> None:
+    """Control characters of a ruleset reach neither the table nor an error line, and any output encoding will do."""
+    comment = "\x1b[31mr\u00f6t"
+    good = rules(tmp_path, f'*filter\n-A FORWARD -m comment --comment "{comment}" -j DROP\nCOMMIT\n')
+    bad = rules(tmp_path, f'*filter\n-A FORWARD -j "{comment}"\nCOMMIT\n', "bad")
+    for path, status in ((good, 0), (bad, 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "fastfw", "replay", str(exchange), "--rules", str(path)],
+            capture_output=True,
+            timeout=60,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )
+        assert done.returncode == status, done.stderr
+        output = done.stdout + done.stderr
+        assert b"\x1b" not in output
+        assert b"\\x1b[31mr\\xf6t" in output
+        assert done.stderr.count(b"\n") == (1 if status else 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from fastfw._version import __version__
-from fastfw.cli.errors import CliError
+from fastfw.cli.errors import CliError, printable
 
 __all__ = ["VERBS", "CliError", "main"]
 
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0 done, 1 the answer is no, 2 unusable input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         status = _run(arguments)
         sys.stdout.flush()
     except CliError as error:
@@ -61,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    line = " ".join(message.splitlines())
-    print(f"fastfw: {line}", file=sys.stderr)
+    print(f"fastfw: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return UNUSABLE
 
 

@@ -22,7 +22,10 @@ INTERFACE_LIMIT = 15
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors as one line."""
+    """argparse without abbreviations, with its errors as one line."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise CliError(f"{message}; see `{self.prog} --help'")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from fastfw.cli.errors import printable
+
 PATIENCE = 1.0
 """Seconds of silence before a bar appears."""
 
@@ -41,7 +43,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A warning, on a line of its own."""
         self.done()
-        print(f"fastfw: {text}", file=sys.stderr)
+        print(f"fastfw: {printable(text)}", file=sys.stderr)
 
     def reading(self, path: str) -> Callable[[int, int], None]:
         """The callback for indexing a capture."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from fastfw.cli.errors import printable
+
 Cell = str | int
 
 
@@ -55,12 +57,6 @@ def render(parts: Iterable[Section], hints: Sequence[str], file: TextIO) -> None
 
 def _text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else printable(cell)
-
-
-def printable(text: str) -> str:
-    """Text from a ruleset or a file made safe for a terminal: no control characters, no undecodable bytes."""
-    clean = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in clean)
 
 
 def _render_rich(parts: Sequence[Section], hints: Sequence[str], file: TextIO) -> bool:

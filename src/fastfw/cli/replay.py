@@ -49,7 +49,7 @@ def arguments(prog: str) -> argparse.ArgumentParser:
 
 
 def main(prog: str, argv: list[str]) -> int:
-    args = arguments(prog).parse_args(argv)
+    args = arguments(prog).parse_intermixed_args(argv)
     if args.captures.count("-") + [args.rules, args.rules6].count("-") > 1:
         raise CliError("only one input can be read from standard input")
     local4, local6 = inputs.read_addresses(args.local)
