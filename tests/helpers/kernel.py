@@ -166,6 +166,16 @@ def ask_kernel(oracle: Oracle, talks: Sequence[tuple[Ends, Sequence[Say]]]) -> l
     ]
 
 
+WORDS = {p.TCP: "tcp", p.UDP: "udp"}
+
+
+def attach(oracle: Oracle, name: str, protocol: int, port: int, family: int) -> None:
+    """Attach one of the kernel's helpers to new connections to a port; most work over one family only."""
+    command = {4: "iptables-legacy", 6: "ip6tables-legacy"}[family]
+    rule = ["-p", WORDS[protocol], "--dport", str(port), "-j", "CT", "--helper", name]
+    oracle.command(command, "-t", "raw", "-A", "PREROUTING", *rule)
+
+
 # --- our helpers -----------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from tests.traffic import packets as p
 from fastfw.helpers import find
 
 from . import pptp_talk, sip_talk, small_talk
-from .kernel import Ends, Expectation, FakeFlow, Say, ask_kernel, differences, ends, missing, parse_expectation
+from .kernel import Ends, Expectation, FakeFlow, Say, ask_kernel, attach, differences, ends, missing, parse_expectation
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -34,13 +34,6 @@ CASES = [
     for protocol, port in find(name).ports
     for family in find(name).families
 ]
-WORDS = {6: "tcp", 17: "udp"}
-
-
-def attach(oracle: Oracle, name: str, protocol: int, port: int, family: int) -> None:
-    command = {4: "iptables-legacy", 6: "ip6tables-legacy"}[family]
-    rule = ["-p", WORDS[protocol], "--dport", str(port), "-j", "CT", "--helper", name]
-    oracle.command(command, "-t", "raw", "-A", "PREROUTING", *rule)
 
 
 @pytest.mark.parametrize(("name", "protocol", "port", "family"), CASES)
