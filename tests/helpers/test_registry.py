@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 import fastfw.helpers as helpers
 from fastfw.helpers import TCP, Helper, HelperError, find, known, parse_spec
+
+from .kernel import Ends, FakeFlow
 
 
 class Own(Helper):
@@ -88,3 +92,34 @@ def test_installed_packages_offer_helpers_of_their_own() -> None:
     for text, complaint in (("own", "own:PROTO:PORT expected"), ("broken", "no subclass"), ("gone", "cannot be had")):
         with pytest.raises(HelperError, match=complaint):
             parse_spec(text)
+
+
+def test_the_worked_example_of_the_documentation_works() -> None:
+    """The helper that docs/helpers.md shows is code that announces what it says."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "helpers.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "on_payload" in block)
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/helpers.md", "exec"), names)
+    made = names["SampleHelper"]
+    assert isinstance(made, type)
+    assert issubclass(made, Helper)
+    flow = FakeFlow(made(), Ends(b"\x0a\0\0\1", b"\x0a\0\0\2", 40000, 7000), direction=1)
+    assert made().on_payload(memoryview(b"PORT 4000\r\n"), flow) is None
+    assert [(one.source, one.destination, one.port, one.timeout) for one in flow.waiting] == [
+        (b"\x0a\0\0\1", b"\x0a\0\0\2", 4000, 60)
+    ]
+
+
+def test_the_documentation_lists_every_helper_with_its_own_numbers() -> None:
+    """Names, ports, limits and timeouts in docs/helpers.md are those of the code."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "helpers.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.*)$", text, re.MULTILINE))
+    assert sorted(rows) == known()
+    for name, row in rows.items():
+        helper = find(name)
+        limit, timeout = helper.policy(0)
+        columns = row.split(" | ")
+        assert all(str(port) in columns[0] for _, port in helper.ports)
+        assert ("IPv4" in columns[0]) == (helper.families == (4,))
+        assert columns[1].split()[0] == str(limit)
+        assert columns[2] == f"{timeout} s"

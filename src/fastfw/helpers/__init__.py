@@ -37,6 +37,7 @@ BUILT_IN = {
     "irc": "fastfw.helpers.irc:IrcHelper",
     "netbios-ns": "fastfw.helpers.netbios_ns:NetbiosHelper",
     "pptp": "fastfw.helpers.pptp:PptpHelper",
+    "rtsp": "fastfw.helpers.rtsp:RtspHelper",
     "sane": "fastfw.helpers.sane:SaneHelper",
     "sip": "fastfw.helpers.sip:SipHelper",
     "snmp": "fastfw.helpers.snmp:SnmpHelper",
