@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +105,14 @@ def test_counters_belong_to_the_ruleset() -> None:
     policies = [line.split() for line in (EXAMPLES / "gateway.counters").read_text().splitlines() if line[0] == ":"]
     decided += sum(int(line[2][1:].split(":")[0]) for line in policies)
     assert decided == sum(frame[12:14] == b"\x08\x00" for frame in records())
+
+
+def test_a_replay_counts_what_the_kernel_counted(tmp_path: Path) -> None:
+    """Every rule and policy has the packets and bytes the kernel gave it while the capture was recorded."""
+    counters = tmp_path / "counters"
+    command = [sys.executable, "-m", "fastfw", "replay", str(EXAMPLES / "gateway.pcap"), "--helper", "ftp"]
+    command += ["--rules", str(EXAMPLES / "gateway.rules"), "--local", "172.16.6.61", "--counters", str(counters)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in counters.read_text().splitlines() if not line.startswith("#")]
+    assert lines == (EXAMPLES / "gateway.counters").read_text().splitlines()
