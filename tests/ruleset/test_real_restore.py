@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -333,3 +334,39 @@ def test_hand_made_chains_of_jumps() -> None:
         except RulesetError as error:
             ours = str(error)
         assert bool(ours) == bool(complaint), f"{text}we say: {ours or 'taken'}\niptables: {complaint or 'taken'}"
+
+
+COUNTED = """*filter
+:INPUT DROP [10:2000]
+:FORWARD ACCEPT [123456:123456789]
+:OUTPUT ACCEPT [0:0]
+:web - [0:0]
+:a-very-long-chain-name-xx - [0:0]
+[5:600] -A INPUT -i lo -j ACCEPT
+[123456:999999999] -A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -m state --state NEW -j ACCEPT
+[12345678901:99999999999999] -A INPUT ! -s 10.0.0.0/8 ! -d 1.2.3.4 ! -i eth0 ! -p udp -j DROP
+-A INPUT -f -g web
+! -f -A INPUT -p 200 -j a-very-long-chain-name-xx
+-A INPUT -s 10.0.0.0/255.0.255.0
+-A FORWARD -i abcdefghijklmno -o e+ -s 192.168.100.100/30 -d 192.168.100.200
+[99999:99999] -A OUTPUT -p tcp
+[100000:100000] -A OUTPUT -p tcp
+[9999999:9999999] -A OUTPUT -p tcp
+[10000000:9999999499] -A OUTPUT -p tcp
+[9999500000:10000000000] -A OUTPUT -p tcp
+COMMIT
+"""
+
+LISTED = (Path(__file__).parent / "rules" / "listed.txt").read_text()
+
+
+@pytest.mark.parametrize("text", [COUNTED, LISTED], ids=["counters", "extensions"])
+@pytest.mark.parametrize("options", ["-L", "-nvL", "-nL --line-numbers", "-nvxL", "-L INPUT -v -x", "-nvL INPUT 2"])
+def test_listing(text: str, options: str) -> None:
+    """Chains are listed as iptables -L lists them, in numbers and in names."""
+    judge.restore(EMPTY, 4)
+    assert not judge.restore(text, 4)
+    ruleset = Ruleset.parse(EMPTY)
+    ruleset.restore(text)
+    done = judge.run("iptables-legacy", *options.split())
+    assert apply(parse_command(options.split(), ruleset), ruleset) == done.stdout.decode()

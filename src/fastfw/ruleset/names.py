@@ -58,6 +58,23 @@ _BOTH = _table(_TCP_AND_UDP)
 _SERVICES = {"tcp": _BOTH | _table(_TCP), "udp": _BOTH | _table(_UDP)}
 
 
+_PORTS: dict[str, dict[int, str]] = {protocol: {} for protocol in _SERVICES}
+for _known, _names in _SERVICES.items():
+    for _name, _number in _names.items():
+        _PORTS[_known].setdefault(_number, _name)
+
+
+def service_name(port: int, protocol: str) -> str | None:
+    """The service of a port over a protocol, or None."""
+    name = _PORTS.get(protocol, {}).get(port)
+    if name is not None:
+        return name
+    try:
+        return socket.getservbyport(port, protocol)
+    except (OSError, OverflowError):
+        return None
+
+
 def protocol_number(name: str) -> int | None:
     """The number of a protocol's name in any case, or None."""
     number = PROTOCOL_NUMBERS.get(name.lower())

@@ -55,7 +55,8 @@ def _ports(text: str, context: Context) -> tuple[Range, int | None]:
     return (low, end[0]), _port(end[1][1:])
 
 
-def _ports_text(ports: Range) -> str:
+def ports_text(ports: Range) -> str:
+    """`port` or `first-last`."""
     low, high = ports
     return str(low) if low == high else f"{low}-{high}"
 
@@ -68,7 +69,7 @@ def _plain_ports(text: str, context: Context) -> Range:
 
 
 def _show_ports(value: Range, family: int) -> str:
-    return _ports_text(value)
+    return ports_text(value)
 
 
 @dataclass(slots=True, frozen=True)
@@ -90,7 +91,7 @@ class To:
             if family == 6 and self.ports is not None:
                 out = f"[{out}]"
         if self.ports is not None:
-            out += f":{_ports_text(self.ports)}" + ("" if self.base is None else f"/{self.base}")
+            out += f":{ports_text(self.ports)}" + ("" if self.base is None else f"/{self.base}")
         return out
 
 
@@ -224,7 +225,8 @@ def _map(text: str, context: Context) -> Prefix:
     return value & prefix_mask(length, family), length
 
 
-def _show_prefix(value: Prefix, family: int) -> str:
+def shown_prefix(value: Prefix, family: int) -> str:
+    """`address/length`."""
     return f"{address_text(value[0], family)}/{value[1]}"
 
 
@@ -237,7 +239,7 @@ class NetMap(Target):
 
     to: Prefix = (0, 0)
 
-    options: ClassVar[tuple[Option, ...]] = (Option("to", "to", _map, _show_prefix, required=True),)
+    options: ClassVar[tuple[Option, ...]] = (Option("to", "to", _map, shown_prefix, required=True),)
 
 
 def _prefix(text: str, context: Context) -> Prefix:
@@ -257,8 +259,8 @@ class _PrefixTranslation(Target):
     destination: Prefix = (0, 0)
 
     options: ClassVar[tuple[Option, ...]] = (
-        Option("src-pfx", "source", _prefix, _show_prefix, required=True),
-        Option("dst-pfx", "destination", _prefix, _show_prefix, required=True),
+        Option("src-pfx", "source", _prefix, shown_prefix, required=True),
+        Option("dst-pfx", "destination", _prefix, shown_prefix, required=True),
     )
 
     def check(self, site: Site) -> None:
@@ -268,7 +270,7 @@ class _PrefixTranslation(Target):
             if length > 64:
                 raise Refusal(f"{self.name} takes prefixes of at most 64 bits")
             if address & ~prefix_mask(length, 6):
-                raise Refusal(f"{self.name}'s prefix {_show_prefix((address, length), 6)} has bits beyond its length")
+                raise Refusal(f"{self.name}'s prefix {shown_prefix((address, length), 6)} has bits beyond its length")
 
 
 @dataclass(slots=True)

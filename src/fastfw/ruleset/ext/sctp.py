@@ -93,25 +93,35 @@ def _chunks(text: str, context: Context) -> Chunks:
     return Chunks(mode, frozenset(types), tuple((kind, *flags[kind]) for kind in sorted(flags)))
 
 
-def _show(value: Chunks, family: int) -> str:
+def named(value: Chunks) -> list[tuple[str, str]]:
+    """The chunks' names in the order of their numbers, each with `:` and its flags or ""."""
+    flags = {kind: (mask, bits) for kind, mask, bits in value.flags}
+    shown = []
+    for kind in sorted(value.types):
+        letters = ""
+        if kind in flags:
+            mask, bits = flags[kind]
+            known = FLAGS[kind]
+            letters = ":" + "".join(
+                known[7 - bit] if bits >> bit & 1 else known[7 - bit].lower()
+                for bit in range(7, -1, -1)
+                if mask >> bit & 1
+            )
+        shown.append((_NAMES.get(kind, str(kind)), letters))
+    return shown
+
+
+def shown(value: Chunks) -> str:
+    """The match type and the chunks, as the option takes them."""
     if value.types == EVERY:
         return f"{value.mode} ALL"
     if not value.types:
         return f"{value.mode} NONE"
-    flags = {kind: (mask, bits) for kind, mask, bits in value.flags}
-    shown = []
-    for kind in sorted(value.types):
-        name = _NAMES.get(kind, str(kind))
-        if kind in flags:
-            mask, bits = flags[kind]
-            letters = FLAGS[kind]
-            name += ":" + "".join(
-                letters[7 - bit] if bits >> bit & 1 else letters[7 - bit].lower()
-                for bit in range(7, -1, -1)
-                if mask >> bit & 1
-            )
-        shown.append(name)
-    return f"{value.mode} {','.join(shown)}"
+    return f"{value.mode} {','.join(name + flags for name, flags in named(value))}"
+
+
+def _show(value: Chunks, family: int) -> str:
+    return shown(value)
 
 
 @dataclass(slots=True)

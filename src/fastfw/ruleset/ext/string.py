@@ -51,7 +51,7 @@ def _hex_pattern(text: str, context: Context) -> bytes:
     return _checked(bytes(pattern))
 
 
-def _show(value: bytes, family: int) -> str:
+def shown(value: bytes) -> str:
     """Printable ASCII as text; with any other byte, all of it as hexadecimal."""
     if all(0x20 <= byte < 0x7F for byte in value):
         escaped = value.decode("ascii").replace("\\", "\\\\").replace('"', '\\"')
@@ -98,4 +98,4 @@ class String(Match):
 
     def save(self, family: int) -> str:
         """The pattern in the form that shows all of it, then the options."""
-        return f" {'! ' * self.invert}{_show(self.pattern, family)}{Match.save(self, family)}"
+        return f" {'! ' * self.invert}{shown(self.pattern)}{Match.save(self, family)}"

@@ -40,7 +40,8 @@ def _date(text: str, context: Context) -> int:
     raise Refusal(f"`{text}' is not a date YYYY[-MM[-DD[Thh[:mm[:ss]]]]] from 1970 to 2038")
 
 
-def _show_date(value: int, family: int) -> str:
+def date_text(value: int) -> str:
+    """Seconds since 1970 as a date and time of day, UTC."""
     return (_EPOCH + timedelta(0, value)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -143,6 +144,6 @@ class Time(Match):
         if self.weekdays != ALL_WEEKDAYS:
             out += " --weekdays " + ",".join(name for day, name in enumerate(DAYS, 1) if self.weekdays >> day & 1)
         if self.start:
-            out += f" --datestart {_show_date(self.start, family)}"
-        out += f" --datestop {_show_date(self.stop, family)}"
+            out += f" --datestart {date_text(self.start)}"
+        out += f" --datestop {date_text(self.stop)}"
         return out + " --kerneltz" * self.kerneltz + " --contiguous" * self.contiguous
