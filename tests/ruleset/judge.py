@@ -48,18 +48,6 @@ def namespace() -> int:
     return descriptor
 
 
-@cache
-def make_sets() -> str:
-    """Make the sets that the rules name; why that is impossible, or ""."""
-    if not shutil.which("ipset"):
-        return "needs ipset"
-    for words in ("create foo hash:ip counters timeout 60 skbinfo", "create p hash:ip,port"):
-        done = run("ipset", *words.split())
-        if done.returncode:
-            return done.stderr.decode("utf-8", "replace").strip()
-    return ""
-
-
 def run(*command: str, text: str = "") -> subprocess.CompletedProcess[bytes]:
     """Run a program in the namespace."""
     descriptor = namespace()
@@ -120,3 +108,23 @@ def accepted(table: str, chain: str, rules: Sequence[str], family: int) -> dict[
     if rules:
         ask(0, len(rules))
     return answers
+
+
+ESTIMATORS = "".join(
+    f"-A OUTPUT -j RATEEST --rateest-name {name} --rateest-interval 250ms --rateest-ewmalog 0.5s\n"
+    for name in ("e0", "e1")
+)
+
+
+def prepare() -> str:
+    """Make what the rules of the tables name: sets and, in a table no test uses, estimators. Why not, or ""."""
+    complaint = restore(f"*security\n{ESTIMATORS}COMMIT\n", 6)
+    if complaint:
+        return complaint
+    if not shutil.which("ipset"):
+        return "needs ipset"
+    for words in ("create foo hash:ip counters timeout 60 skbinfo -exist", "create p hash:ip,port -exist"):
+        done = run("ipset", *words.split())
+        if done.returncode:
+            return done.stderr.decode("utf-8", "replace").strip()
+    return ""
