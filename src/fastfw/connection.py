@@ -34,7 +34,8 @@ class Connection:
     """One tracked connection, as it was when it was read.
 
     Addresses are packed, 4 or 16 bytes in network order, from the original direction's point of view; ports are
-    numbers. `timeout` and `age` are seconds; `accounting` is (packets, bytes) of both directions if they are counted. For ICMP `source_port` is the identifier and `destination_port` is type << 8 | code of the request.
+    numbers. For ICMP `source_port` is the identifier and `destination_port` is type << 8 | code of the request.
+    `timeout` and `age` are seconds; `accounting` is (packets, bytes) of either direction, if they are counted.
     """
 
     family: int
@@ -135,6 +136,10 @@ def from_entry(
         name = SCTP_STATES[state]
     else:
         name = ""
+    accounting = None
+    if counted and status & Status.STATUS_COUNTED:
+        packets, lengths = counted[:2]
+        accounting = (packets[0], lengths[0]), (packets[1], lengths[1])
     return Connection(
         family=family,
         protocol=protocol,
@@ -149,7 +154,7 @@ def from_entry(
         zone=zone,
         helper=helper_names[helper],
         index=index,
-        accounting=tuple(zip(*counted[:2], strict=True)) if counted and status & Status.STATUS_COUNTED else None,
+        accounting=accounting,
         age=(now - counted[2]) // 1_000_000_000 if counted and status & Status.STATUS_TIMED else None,
     )
 
@@ -187,7 +192,8 @@ def _address(packed: bytes) -> str:
 
 def from_expect(row: tuple, now: int, helper_names: list[str]) -> Expectation:  # type: ignore[type-arg]
     """An Expectation from one record of `core.snapshot.expectations` (dtype EXPECT, as a tuple) at time `now` (ns)."""
-    (source, destination, sport, dport, _zone, protocol, family, flags, class_, helper, _child, master, expires, _) = row
+    source, destination, sport, dport, _zone, protocol, family, flags, class_, helper, *rest = row
+    _child, master, expires, _serial = rest
     size = 4 if family == 4 else 16
     return Expectation(
         family=family,

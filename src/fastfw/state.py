@@ -56,10 +56,10 @@ def save(engine: Engine, path: str | os.PathLike[str]) -> int:
     try:
         with os.fdopen(handle, "wb") as file:
             checksum = 0
-            for part in (header, names, indices, table, extras, waiting):
-                view = memoryview(part if isinstance(part, bytes) else part.view(np.uint8)) if len(part) else b""
-                checksum = zlib.crc32(view, checksum)
-                file.write(view)
+            arrays = [array.view(np.uint8).data for array in (indices, table, extras, waiting) if len(array)]
+            for part in (header, names, *arrays):
+                checksum = zlib.crc32(part, checksum)
+                file.write(part)
             file.write(struct.pack("<I", checksum))
             file.flush()
             os.fsync(file.fileno())
@@ -84,7 +84,8 @@ def load(engine: Engine, path: str | os.PathLike[str]) -> Loaded:
     if len(data) < HEADER.size + 4 or data[:16] != MAGIC:
         raise StateError(f"{path}: not a saved table of this release")
     _, entry_size, count, extra_count, expect_size, waiting_count, _clock, names_size = HEADER.unpack_from(data)
-    size = HEADER.size + names_size + count * (4 + entry_size) + extra_count * EXTRA.itemsize + waiting_count * expect_size + 4
+    size = HEADER.size + names_size + count * (4 + entry_size) + extra_count * EXTRA.itemsize
+    size += waiting_count * expect_size + 4
     if entry_size != ENTRY.itemsize or expect_size != EXPECT.itemsize or extra_count not in (0, count):
         raise StateError(f"{path}: saved by a release with another layout")
     if len(data) != size:

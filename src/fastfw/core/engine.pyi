@@ -13,9 +13,6 @@ from fastfw.core.rules import Rules
 # One packet's decision: verdict, state, direction, assured, seen_reply, expected, rule, reason, mark; 16 bytes.
 DECISION: Final[np.dtype[np.void]]
 
-# One connection of the table as it lies in memory: a copy of the slab's record, 128 bytes.
-ENTRY: Final[np.dtype[np.void]]
-
 class Core:
     """The tracker, the rules and the lock they share."""
 
@@ -56,12 +53,13 @@ class Core:
         oif: str,
         out: npt.NDArray[np.uint8],
     ) -> None: ...
-    def _entries(self) -> tuple[npt.NDArray[np.void], npt.NDArray[np.uint32]]: ...
     def _flush(self) -> None: ...
     def _table_statistics(self) -> dict[str, int]:
         """How the table stands: count, capacity, used, bucket_count, spilled, fullest."""
 
     def _sweep(self, now: int) -> None: ...
     def _attach(self, helper: object, ports: Iterable[tuple[int, int]]) -> None: ...
-    def _helper_names(self) -> list[str]: ...
+    def helper_names(self) -> list[str]:
+        """Of the helpers the engine carries, by number; 0 is none."""
+
     def _counters(self) -> tuple[list[int], list[int]]: ...

@@ -19,7 +19,7 @@ from fastfw.core.rules cimport (
     Rules, routing_refuses, rules_before, rules_follow, rules_judge, rules_next_base,
 )
 from fastfw.core.settings import TABLE as SETTINGS
-from fastfw.core.settings cimport SET_ACCT, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
+from fastfw.core.settings cimport SET_ACCT, SET_CHECKSUM, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
 from fastfw.core.terms cimport (
     HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
     STATUS_HELPED, STATUS_SEEN_REPLY, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
@@ -230,10 +230,13 @@ cdef class Core:
         cdef Tracker *t = &self.tracker
         cdef uint32_t i
         cdef Packet *p
+        cdef bint verify = t.settings.of[SET_CHECKSUM] != 0
         # a pipeline: while one packet is judged, the lines of those behind it are on their way
         for i in range(n + 2 * AHEAD):
             if i < n:
                 p = batch + i
+                if unlikely(not verify):
+                    p.no_verify = 1
                 wire_parse(p)
                 if likely(p.kind <= KIND_BROKEN):
                     p.hash = flows_hash(&t.flows, &p.key)

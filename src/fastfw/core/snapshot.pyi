@@ -1,0 +1,23 @@
+import numpy as np
+import numpy.typing as npt
+
+from fastfw.core.engine import Core
+
+ENTRY: np.dtype[np.void]
+EXTRA: np.dtype[np.void]
+EXPECT: np.dtype[np.void]
+
+def entries(
+    core: Core,
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.uint32], npt.NDArray[np.void] | None]: ...
+def expectations(core: Core) -> npt.NDArray[np.void]: ...
+def put_entries(
+    core: Core,
+    table: npt.NDArray[np.void],
+    indices: npt.NDArray[np.uint32],
+    extras: npt.NDArray[np.void] | None,
+    helpers: npt.NDArray[np.uint8],
+) -> tuple[int, int, dict[int, int]]: ...
+def put_expectations(
+    core: Core, table: npt.NDArray[np.void], helpers: npt.NDArray[np.uint8], where: dict[int, int]
+) -> int: ...

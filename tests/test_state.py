@@ -1,0 +1,140 @@
+"""Tables in files: what is saved comes back, and nothing else is believed."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastfw import Engine
+from fastfw.state import Loaded, StateError
+from traffic.generate import generate
+
+NOW = 10**18
+SETTINGS = {"nf_conntrack_max": 4096}
+
+
+def fed(count: int, seed: int, **more: object) -> tuple[Engine, list[bytes]]:
+    """An engine that has seen generated conversations, and those that come next."""
+    packets = generate(seed, 2 * count)
+    engine = Engine(settings={**SETTINGS, **more})  # type: ignore[dict-item]
+    for packet in packets[:count]:
+        engine.decide(packet, now=NOW)
+    return engine, packets[count:]
+
+
+def lines(engine: Engine) -> list[str]:
+    return sorted(str(connection) for connection in engine.connections())
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """A saved table loaded again lists the same connections and decides the next packets as the original does."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    original, coming = fed(3000, seed)
+    assert original.save_state(tmp_path / "state") == len(lines(original)) > 100
+    copy = Engine(settings=SETTINGS)
+    copy.expire(NOW)
+    assert copy.load_state(tmp_path / "state") == Loaded(len(lines(original)), 0, 0)
+    assert lines(copy) == lines(original)
+    for packet in coming:
+        assert repr(copy.decide(packet, now=NOW)) == repr(original.decide(packet, now=NOW))
+    assert lines(copy) == lines(original)
+
+
+def test_accounting_is_kept(tmp_path: Path) -> None:
+    """Counters and ages are saved with their connections, and left out by an engine that does not count."""
+    original, _ = fed(500, 1, nf_conntrack_acct=1, nf_conntrack_timestamp=1)
+    original.save_state(tmp_path / "state")
+    counting = Engine(settings={**SETTINGS, "nf_conntrack_acct": 1})
+    plain = Engine(settings=SETTINGS)
+    for engine in (counting, plain):
+        engine.expire(NOW)
+        engine.load_state(tmp_path / "state")
+    assert lines(counting) == lines(original)
+    assert not any("packets=" in line for line in lines(plain))
+
+
+def test_known_connections_stay(tmp_path: Path) -> None:
+    """Loading does not touch what the table already holds, and takes nothing whose time is up."""
+    original, _ = fed(500, 2)
+    original.save_state(tmp_path / "state")
+    before = lines(original)
+    assert original.load_state(tmp_path / "state") == Loaded(0, 0, 0)
+    assert lines(original) == before
+    late = Engine(settings=SETTINGS)
+    late.expire(NOW + 10**15)
+    assert late.load_state(tmp_path / "state").connections == 0
+
+
+def test_full_table(tmp_path: Path) -> None:
+    """What does not fit under nf_conntrack_max is refused, and counted."""
+    original, _ = fed(2000, 3)
+    count = original.save_state(tmp_path / "state")
+    small = Engine(settings={"nf_conntrack_max": 50})
+    small.expire(NOW)
+    assert small.load_state(tmp_path / "state") == Loaded(50, count - 50, 0)
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    """A file cut at any place, or with any bit changed, is refused and changes nothing."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    original, _ = fed(200, 4)
+    path = tmp_path / "state"
+    original.save_state(path)
+    whole = path.read_bytes()
+    engine = Engine(settings=SETTINGS)
+    engine.expire(NOW)
+    for _ in range(300):
+        path.write_bytes(whole[: chance.randrange(len(whole))])
+        with pytest.raises(StateError):
+            engine.load_state(path)
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(StateError):
+            engine.load_state(path)
+    assert engine.conntrack_count == 0
+
+
+def test_impossible_records_are_refused(tmp_path: Path) -> None:
+    """Records with a right checksum that no engine would have written are refused, one and all."""
+    import struct
+    import zlib
+
+    from fastfw.core.snapshot import ENTRY
+    from fastfw.state import HEADER
+
+    original, _ = fed(200, 5)
+    path = tmp_path / "state"
+    count = original.save_state(path)
+    whole = path.read_bytes()
+    names = HEADER.unpack_from(whole)[-1]
+    start = HEADER.size + names + 4 * count
+    for field, value in (("family", 5), ("state", 200), ("status", 0), ("helper", 9), ("proto", 6)):
+        data = bytearray(whole[:-4])
+        table = np.frombuffer(memoryview(data)[start : start + count * ENTRY.itemsize], ENTRY)
+        table[field][:] = value
+        path.write_bytes(bytes(data) + struct.pack("<I", zlib.crc32(data)))
+        engine = Engine(settings=SETTINGS)
+        engine.expire(NOW)
+        with pytest.raises(StateError):
+            engine.load_state(path)
+        assert engine.conntrack_count == 0
+
+
+def test_saving_is_all_or_nothing(tmp_path: Path) -> None:
+    """A state that cannot be written leaves the one before it, and no leavings."""
+    original, _ = fed(100, 6)
+    path = tmp_path / "state"
+    original.save_state(path)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="Is a directory"):
+        original.save_state(tmp_path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["state"]
