@@ -56,7 +56,7 @@ def save(engine: Engine, path: str | os.PathLike[str]) -> int:
     try:
         with os.fdopen(handle, "wb") as file:
             checksum = 0
-            arrays = [array.view(np.uint8).data for array in (indices, table, extras, waiting) if len(array)]
+            arrays = [array.view(np.uint8).tobytes() for array in (indices, table, extras, waiting) if len(array)]
             for part in (header, names, *arrays):
                 checksum = zlib.crc32(part, checksum)
                 file.write(part)
