@@ -18,7 +18,7 @@ EXTRAS  := dev,gateway
 .PHONY: help run build test quick live parity bench lint format asan tsan portable fuzz dist clean
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\): .*## */\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 # Without ensurepip (Debian keeps it apart) the system's pip fills the environment.
 $(VENV)/.made:
@@ -56,6 +56,36 @@ live: build      ## the gateway in network namespaces with real programs; root
 
 bench: build     ## the measurements; BENCH=short for a quick look
 	FASTFW_BENCH=$(BENCH) $(PY) -m pytest -q bench
+
+parity: build    ## the kernel as judge, at length; root
+	@.ci/need test
+	$(PY) -m tests.kernel.compare $(PARITY)
+
+# The same modules with the compiler's checks on; CMakeLists.txt says what is built.
+CMAKE := cmake -DPython_EXECUTABLE=$(CURDIR)/$(PY)
+CTEST := ctest --output-on-failure --test-dir
+
+$(VENV)/.cmake: $(VENV)/.installed
+	@command -v cmake >/dev/null 2>&1 || $(PY) -m pip install -q cmake
+	@touch $@
+
+asan: build $(VENV)/.cmake      ## the tests under the address and undefined-behaviour sanitizers
+	$(CMAKE) -S . -B build/asan -DFASTFW_SANITIZE=address,undefined >/dev/null
+	cmake --build build/asan -j
+	$(CTEST) build/asan
+
+tsan: build $(VENV)/.cmake      ## the tests of threads under the thread sanitizer
+	$(CMAKE) -S . -B build/tsan -DFASTFW_SANITIZE=thread >/dev/null
+	cmake --build build/tsan -j
+	$(CTEST) build/tsan
+
+portable: build $(VENV)/.cmake  ## the tests without SIMD
+	$(CMAKE) -S . -B build/portable -DFASTFW_PORTABLE=ON >/dev/null
+	cmake --build build/portable -j
+	$(CTEST) build/portable
+
+dist: build      ## a source distribution and a wheel, in dist/
+	$(PY) -m build --outdir dist .
 
 lint: build      ## ruff, mypy and cython-lint
 	$(BIN)/ruff check .

@@ -9,9 +9,22 @@ import secrets
 import hypothesis
 import pytest
 
+import fastfw
+
 # The machine may be slow and shared: time never fails a test. A failure prints the blob that repeats it.
 hypothesis.settings.register_profile("fastfw", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fastfw")
+
+
+def pytest_configure() -> None:
+    """A sanitizer build is what is tested when one is asked for, and leaks are looked for in this process alone: the
+    compilers and tools that tests start are not ours to judge.
+    """
+    wanted = os.environ.get("FASTFW_BUILD")
+    if wanted:
+        if not fastfw.__file__.startswith(wanted):
+            raise pytest.UsageError(f"fastfw was imported from {fastfw.__file__}, not from {wanted}")
+        os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "").replace("detect_leaks=1", "detect_leaks=0")
 
 
 def pytest_report_header() -> str:

@@ -194,7 +194,7 @@ class Engine(Core):
         packets were that a capture cut short. `hook` is one of FORWARD, INPUT, OUTPUT, or an array of Hook codes.
         Returns an array of dtype DECISION, one record a packet.
         """
-        starts = np.ascontiguousarray(offset, np.uint64)
+        starts = np.require(offset, np.uint64, ["C", "A"])
         out = np.empty(len(starts), DECISION)
         hooks = None
         code = 0
@@ -207,9 +207,9 @@ class Engine(Core):
         self._process(
             data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8),
             starts,
-            np.ascontiguousarray(length, np.uint32),
-            np.ascontiguousarray(time_ns, np.int64),
-            None if wire_length is None else np.ascontiguousarray(wire_length, np.uint32),
+            np.require(length, np.uint32, ["C", "A"]),
+            np.require(time_ns, np.int64, ["C", "A"]),
+            None if wire_length is None else np.require(wire_length, np.uint32, ["C", "A"]),
             hooks,
             code,
             iif,

@@ -1,0 +1,60 @@
+"""One engine may be shared by threads: its lock is held for a batch at a time."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+import fastfw
+
+THREADS = 4
+PACKETS = 20_000
+
+
+def udp(source: int, port: int) -> bytes:
+    """IPv4 and UDP from 10.0.0.SOURCE:PORT to 10.9.9.9:53, no UDP checksum; a right header checksum."""
+    head = bytearray(bytes.fromhex("4500001c00010000401100000a0000000a090909"))
+    head[15] = source
+    words = np.frombuffer(bytes(head), ">u2").sum(dtype=np.uint64)
+    folded = int(words % 0xFFFF)
+    head[10:12] = (0xFFFF - folded).to_bytes(2, "big")
+    return bytes(head) + port.to_bytes(2, "big") + bytes.fromhex("003500080000")
+
+
+def test_threads_share_one_table() -> None:
+    """Four threads that send the packets of their own connections, and one that lists, flush nothing and lose nothing."""
+    engine = fastfw.Engine(settings={"nf_conntrack_max": 100_000})
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def send(source: int) -> None:
+        try:
+            data = b"".join(udp(source, 1024 + i % 5000) for i in range(PACKETS))
+            offset = np.arange(PACKETS, dtype=np.uint64) * 28
+            length = np.full(PACKETS, 28, np.uint32)
+            out = engine.process(data, offset, length, np.zeros(PACKETS, np.int64))
+            assert (out["verdict"] == 1).all()
+        except BaseException as error:
+            failures.append(error)
+
+    def watch() -> None:
+        try:
+            while not done.is_set():
+                assert len(list(engine.connections())) <= THREADS * 5000
+                engine.settings["nf_conntrack_udp_timeout"] = 30
+        except BaseException as error:
+            failures.append(error)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    senders = [threading.Thread(target=send, args=(source,)) for source in range(1, THREADS + 1)]
+    for thread in senders:
+        thread.start()
+    for thread in senders:
+        thread.join()
+    done.set()
+    watcher.join()
+    assert failures == []
+    assert engine.conntrack_count == THREADS * 5000
+    assert engine.counters["insert"] == THREADS * 5000
