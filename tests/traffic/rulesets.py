@@ -122,9 +122,8 @@ def conntrack(random: Random, family: int) -> str:
             f"{maybe_not(random)}--{random.choice(('ctorigsrcport', 'ctorigdstport', 'ctrepldstport'))} {port(random)}"
         )
     if random.random() < 0.2:
-        options.append(
-            f"{maybe_not(random)}--ctexpire {random.choice(('0:29', '30:119', '120', '0:500', '400:500000'))}"
-        )
+        # Bounds lie well away from where timeouts begin: the two sides read their clocks at different instants.
+        options.append(f"{maybe_not(random)}--ctexpire {random.choice(('0:25', '0:50', '70:110', '400:500000'))}")
     return "-m conntrack " + " ".join(options or ["--ctstate NEW"])
 
 
@@ -161,17 +160,26 @@ PARTS: tuple[Part, ...] = (
 )
 
 
-def rule(random: Random, chain: str, later: list[str], family: int) -> str:
-    """One rule of a chain that may jump to ``later`` ones."""
-    chosen = dict.fromkeys(random.sample(PARTS, random.choice((0, 1, 1, 2, 2, 3))))
-    parts = [part(random, family) for part in chosen]
+STATELESS: tuple[Part, ...] = (addresses, addresses, tcp, udp, icmp, protocol, length, iprange, hops, comment)
+"""What can be asked before connection tracking has seen a packet."""
+
+
+def matches(random: Random, family: int, parts: tuple[Part, ...], most: int) -> list[str]:
+    """Up to ``most`` matches for one rule, in the order iptables-save prints them."""
+    chosen = dict.fromkeys(random.sample(parts, random.randrange(most + 1)))
     named, kept = False, []
-    for part in parts:
-        if "-p " in part and named:
+    for text in (part(random, family) for part in chosen):
+        if "-p " in text and named:
             continue  # a rule names its protocol once
-        named = named or "-p " in part
-        kept.append(part)
-    kept.sort(key=lambda part: part.startswith("-m "))
+        named = named or "-p " in text
+        kept.append(text)
+    kept.sort(key=lambda text: text.startswith("-m "))
+    return [text for text in kept if text]
+
+
+def rule(random: Random, chain: str, later: list[str], family: int) -> str:
+    """One filter rule of a chain that may jump to ``later`` ones."""
+    kept = matches(random, family, PARTS, 3)
     # A rule that matches much goes on, or those after it would never be met.
     target = random.choice(ENDING if len(kept) > 1 and random.random() < 0.6 else PASSING)
     if target in ("jump", "goto") and not later:
@@ -184,7 +192,7 @@ def rule(random: Random, chain: str, later: list[str], family: int) -> str:
     elif target == "REJECT" and not any("-p tcp" in part for part in kept) and random.getrandbits(1):
         kind = "icmp-host-prohibited" if family == 4 else "icmp6-adm-prohibited"
         action = f"-j REJECT --reject-with {kind}"
-    return " ".join(["-A", chain, *filter(None, kept), action]).rstrip()
+    return " ".join(["-A", chain, *kept, action]).rstrip()
 
 
 def ruleset(seed: int, family: int, rules: int = 40) -> str:
@@ -197,3 +205,42 @@ def ruleset(seed: int, family: int, rules: int = 40) -> str:
         count = rules // 2 if place == 0 and len(chains) > 1 else max(1, rules // 2 // max(1, len(chains) - 1))
         lines += [rule(random, chain, chains[place + 1 :], family) for _ in range(count)]
     return "\n".join([*lines, "COMMIT", ""])
+
+
+EXEMPTING = ("CT --notrack", "CT --notrack", "CT --zone 1", "CT --zone 2", "CT --zone 3", "ACCEPT", "")
+MARKING = (
+    "MARK --set-xmark 0x1/0x3",
+    "MARK --set-xmark 0x2/0xffffffff",
+    "MARK --set-xmark 0x0/0xffffffff",
+    "CONNMARK --set-xmark 0x4/0xffffffff",
+    "CONNMARK --set-xmark 0x8/0x8",
+    "CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+    "CONNMARK --save-mark --nfmask 0x3 --ctmask 0x7",
+    "CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff",
+    "CONNMARK --restore-mark --nfmask 0xff --ctmask 0xf",
+    "ACCEPT",
+)
+
+
+def connection_mark(random: Random, _: int) -> str:
+    return f"-m connmark {maybe_not(random)}--mark {random.choice(('0x0', '0x4', '0x8/0x8', '0x1/0x3'))}"
+
+
+def tables(seed: int, family: int, rules: int = 40) -> str:
+    """A raw table that exempts and zones, a mangle table that marks, and a filter table that judges by it all."""
+    random = Random(~seed << 1 | (family == 6))
+    lines = ["*raw", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
+    for _ in range(random.randrange(4)):
+        target = random.choice(EXEMPTING)
+        lines.append(" ".join(["-A PREROUTING", *(matches(random, family, STATELESS, 3) or ["-i lo"])]))
+        lines[-1] += f" -j {target}" if target else ""
+    lines += ["COMMIT", "*mangle"]
+    chains = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+    lines += [f":{chain} ACCEPT [0:0]" for chain in chains]
+    for chain in ("PREROUTING", "FORWARD"):
+        for _ in range(random.randrange(6)):
+            kept = matches(random, family, (*PARTS, mark, connection_mark, connection_mark), 3)
+            if chain == "PREROUTING":  # where a packet leaves is not known yet
+                kept = [part for part in kept if "-o " not in part]
+            lines.append(" ".join(["-A", chain, *kept, "-j", random.choice(MARKING)]))
+    return "\n".join([*lines, "COMMIT", ruleset(seed, family, rules)])
