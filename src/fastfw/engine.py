@@ -186,6 +186,7 @@ class Engine(Core):
         iif: str = "",
         oif: str = "",
         wire_length: npt.ArrayLike | None = None,
+        out: npt.NDArray[np.void] | None = None,
     ) -> npt.NDArray[np.void]:
         """Judge a batch of packets.
 
