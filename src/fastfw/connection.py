@@ -13,7 +13,6 @@ IP_PROTOCOL_NAMES = {
     1: "icmp",
     6: "tcp",
     17: "udp",
-    33: "dccp",
     47: "gre",
     58: "icmpv6",
     132: "sctp",

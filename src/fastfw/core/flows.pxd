@@ -8,7 +8,8 @@ there are no tombstones, and no probe ever reads more than two buckets.
 
 Hash. Multilinear over the key's 32-bit words modulo 2^64 with random odd 64-bit multipliers, high half taken: a
 strongly universal family (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), so that without the
-seed no set of keys is worse than another.
+seed no pair of keys is worse than another. It maps a run of ports or addresses to another arithmetic progression, which for
+some seeds piles up in few buckets; a bijection of its 32 bits, which keeps the universality, breaks the progressions.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -122,7 +123,8 @@ cdef inline uint32_t flows_hash(const Flows *f, const Key *key) noexcept nogil:
     cdef uint64_t h = k[10] + k[0] * w[0] + k[4] * w[4] + k[8] * w[8] + k[9] * w[9]
     if unlikely(key.family == 6):
         h += k[1] * w[1] + k[2] * w[2] + k[3] * w[3] + k[5] * w[5] + k[6] * w[6] + k[7] * w[7]
-    return <uint32_t> (h >> 32)
+    cdef uint32_t high = <uint32_t> (h >> 32)
+    return (high ^ high >> 16) * 0x9e3779b1u
 
 
 cdef inline uint8_t flows_tag(uint32_t hash) noexcept nogil:

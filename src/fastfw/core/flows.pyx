@@ -25,8 +25,8 @@ if sizeof(Entry) != 128 or sizeof(Extra) != 64 or sizeof(Bucket) != 64 or sizeof
 
 cdef enum:
     SLOTS = 12
-    # A full table fills seven tenths of the slots: one entry in some three hundred then lives in its other bucket, and
-    # a connection costs 128 + 64 / (12 * 0.7) = 135.6 bytes.
+    # A full table fills seven tenths of the slots: one entry in fifty then lives in its other bucket, and a
+    # connection costs 128 + 64 / (12 * 0.7) = 135.6 bytes.
     FILL_NUMERATOR = 7
     FILL_DENOMINATOR = 10
     MOST = 0x7fffffff        # entries; the highest nf_conntrack_max
@@ -58,7 +58,7 @@ cdef int flows_init(Flows *f, uint32_t capacity, const uint8_t *seed) noexcept n
     memset(f, 0, sizeof(Flows))
     for i in range(11):
         memcpy(&word, seed + 8 * i, 8)
-        f.secret[i] = mix(word) | 1
+        f.secret[i] = mix(word + (i + 1) * <uint64_t> 0x9e3779b97f4a7c15) | 1
     f.used = 1
     f.hand = 1
     f.capacity = capacity
