@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 NAMES = {4: "iptables", 6: "ip6tables"}
@@ -72,6 +74,19 @@ def restore(text: str, family: int) -> str:
     return "" if done.returncode == 0 else done.stderr.decode("utf-8", "replace").strip() or f"status {done.returncode}"
 
 
+_EACH = 'for i in $(seq 0 $2); do "$1" -c "$3/$i" 2>"$3/$i.said" || echo "status $?" >>"$3/$i.said"; done'
+
+
+def restore_each(texts: Sequence[str], family: int) -> list[str]:
+    """Load rulesets one after the other; for each "" or what the tool says against it."""
+    with tempfile.TemporaryDirectory() as directory:
+        for index, text in enumerate(texts):
+            Path(directory, str(index)).write_text(text, encoding="utf-8", errors="surrogateescape")
+        run("sh", "-c", _EACH, "sh", f"{NAMES[family]}-legacy-restore", str(len(texts) - 1), directory)
+        said = [Path(directory, f"{index}.said").read_text(errors="replace") for index in range(len(texts))]
+    return [words if "status " in words else "" for words in said]
+
+
 def save(table: str, family: int, counters: bool = False) -> str:
     """A table as the tool prints it, without the comment lines."""
     done = run(f"{NAMES[family]}-legacy-save", "-t", table, *(["-c"] if counters else []))
@@ -117,14 +132,22 @@ ESTIMATORS = "".join(
 
 
 def prepare() -> str:
-    """Make what the rules of the tables name: sets and, in a table no test uses, estimators. Why not, or ""."""
+    """Make what the rules name: sets, accounts and, in a table no test uses, estimators. Why not, or ""."""
     complaint = restore(f"*security\n{ESTIMATORS}COMMIT\n", 6)
     if complaint:
         return complaint
-    if not shutil.which("ipset"):
-        return "needs ipset"
+    for tool in ("ipset", "nfacct"):
+        if not shutil.which(tool):
+            return f"needs {tool}"
     for words in ("create foo hash:ip counters timeout 60 skbinfo -exist", "create p hash:ip,port -exist"):
         done = run("ipset", *words.split())
         if done.returncode:
             return done.stderr.decode("utf-8", "replace").strip()
+    for name in ("foo", "a b"):
+        run("nfacct", "add", name)
     return ""
+
+
+def parsed(text: str, family: int) -> bool:
+    """Whether the tool alone, without the kernel, takes a ruleset."""
+    return run(f"{NAMES[family]}-legacy-restore", "--test", text=text).returncode == 0

@@ -95,6 +95,7 @@ class IdleTimer(Target):
             raise Refusal(f"`{self.label}' cannot be a timer's label")
 
 
+TRIGGER_LIMIT = 16
 FOREVER = UINT32
 
 
@@ -117,7 +118,7 @@ class Led(Target):
     always_blink: bool = False
 
     options: ClassVar[tuple[Option, ...]] = (
-        Option("led-trigger-id", "trigger", text(15, 1), show_text, required=True),
+        Option("led-trigger-id", "trigger", text(TRIGGER_LIMIT, 1, TRIGGER_LIMIT), show_text, required=True),
         Option("led-delay", "delay", _delay, _show_delay, hide=0),
         Option("led-always-blink", "always_blink"),
     )

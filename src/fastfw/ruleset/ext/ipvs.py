@@ -8,15 +8,13 @@ from typing import ClassVar
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import (
+    any_port,
     host_mask,
-    number,
-    parse_port,
     parse_protocol,
     show_host_mask,
     show_number,
     show_plain,
 )
-from fastfw.ruleset.numbers import UINT16
 
 HostMask = tuple[int, int]
 
@@ -28,7 +26,7 @@ def _proto(text: str, context: Context) -> int:
 
 
 def _port(text: str, context: Context) -> int:
-    return parse_port(text, None)
+    return any_port(text)
 
 
 def _method(text: str, context: Context) -> str:
@@ -70,7 +68,7 @@ class Ipvs(Match):
         Option("vport", "port", _port, show_number, "port_invert"),
         Option("vdir", "direction", _direction, show_plain),
         Option("vmethod", "method", _method, show_plain, "method_invert"),
-        Option("vportctl", "control_port", number(UINT16), show_number, "control_port_invert"),
+        Option("vportctl", "control_port", _port, show_number, "control_port_invert"),
     )
 
     def finish(self, context: Context) -> None:

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fastfw.ruleset.ext.base import Match, Option
-from fastfw.ruleset.ext.values import show_plain, text
+from fastfw.ruleset.ext.values import quoted, text
 
 NAME_LIMIT = 31
+
+
+def _show(value: str, family: int) -> str:
+    """With a second blank in front, as the real tool prints it."""
+    return f" {quoted(value)}"
 
 
 @dataclass(slots=True)
@@ -20,5 +25,5 @@ class NfAcct(Match):
     object_name: str = ""
 
     options: ClassVar[tuple[Option, ...]] = (
-        Option("nfacct-name", "object_name", text(NAME_LIMIT, 1, NAME_LIMIT), show_plain, required=True),
+        Option("nfacct-name", "object_name", text(NAME_LIMIT, 1), _show, required=True),
     )
