@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -25,7 +26,7 @@ ICMP_REPLIES = {4: {8: 0, 13: 14, 15: 16, 17: 18}, 6: {128: 129, 139: 140}}
 KERNEL_STATUS = (1 << 15) - 1
 """The status bits that nf_conntrack has too."""
 
-ICMP, TCP, UDP, GRE, ICMPV6, SCTP = 1, 6, 17, 47, 58, 132
+ICMP, TCP, UDP, GRE, ICMPV6, SCTP, UDPLITE = 1, 6, 17, 47, 58, 132, 136
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Connection:
     index: int
     accounting: tuple[tuple[int, int], tuple[int, int]] | None = None
     age: int | None = None
+    gre_timeouts: tuple[int, int] = (0, 0)
 
     @property
     def assured(self) -> bool:
@@ -74,6 +76,8 @@ class Connection:
         parts.append(f"{IP_PROTOCOL_NAMES.get(self.protocol, 'unknown'):<8} {self.protocol} {self.timeout} ")
         if self.protocol in (TCP, SCTP):
             parts.append(f"{self.state} ")
+        elif self.protocol == GRE:
+            parts.append("timeout={}, stream_timeout={} ".format(*self.gre_timeouts))
         parts.append(self._tuple(reply=False))
         if self.accounting:
             parts.append("packets={} bytes={} ".format(*self.accounting[0]))
@@ -96,7 +100,7 @@ class Connection:
         if reply:
             first, second = second, first
         text = f"src={_address(first)} dst={_address(second)} "
-        if self.protocol in (TCP, UDP, SCTP):
+        if self.protocol in (TCP, UDP, SCTP, UDPLITE):
             if reply:
                 first_port, second_port = second_port, first_port
             return f"{text}sport={first_port} dport={second_port} "
@@ -123,7 +127,7 @@ def from_entry(
 
     `row` is of dtype ENTRY and `counted` of dtype EXTRA, as tuples; None where the engine counts nothing.
     """
-    lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, _private, _master, state, helper = row
+    lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, private, _master, state, helper = row
     size = 4 if family == 4 else 16
     ends = [(lo[:size], lo_port), (hi[:size], hi_port)]
     if status & Status.STATUS_ORIGIN_HI:
@@ -155,6 +159,7 @@ def from_entry(
         index=index,
         accounting=accounting,
         age=(now - counted[2]) // 1_000_000_000 if counted and status & Status.STATUS_TIMED else None,
+        gre_timeouts=struct.unpack_from("=II", private) if protocol == GRE else (0, 0),
     )
 
 

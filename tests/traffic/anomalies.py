@@ -64,7 +64,7 @@ def backwards(_: Context, packet: bytes) -> list[bytes]:
     size = 4 if packet[0] >> 4 == 4 else 16
     start = 12 if size == 4 else 8
     edited[start : start + 2 * size] = packet[start + size : start + 2 * size] + packet[start : start + size]
-    if protocol in (p.TCP, p.UDP):
+    if protocol in (p.TCP, p.UDP, p.SCTP):
         edited[offset : offset + 4] = packet[offset + 2 : offset + 4] + packet[offset : offset + 2]
     return [p.repair(edited, offset, protocol)]
 
@@ -165,7 +165,7 @@ def to_itself(context: Context, packet: bytes) -> list[bytes]:
         edited[16:20] = packet[12:16]
     else:
         edited[24:40] = packet[8:24]
-    if protocol in (p.TCP, p.UDP) and context.random.random() < 0.7:
+    if protocol in (p.TCP, p.UDP, p.SCTP) and context.random.random() < 0.7:
         edited[offset + 2 : offset + 4] = packet[offset : offset + 2]
     return [p.repair(edited, offset, protocol)]
 
@@ -207,6 +207,8 @@ def edited_icmp(context: Context, packet: bytes) -> list[bytes]:
     random = context.random
     offset, protocol = p.transport(packet)
     edited = bytearray(packet)
+    if len(edited) < offset + 2:
+        return [packet]
     if random.getrandbits(1):
         edited[offset] = random.getrandbits(8)
     if random.getrandbits(1):

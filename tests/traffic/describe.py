@@ -9,6 +9,28 @@ from . import packets as p
 
 FLAG_LETTERS = "FSRPAUEC"
 PROTOCOLS = {p.TCP: "tcp", p.UDP: "udp", p.ICMP: "icmp", p.ICMPV6: "icmp6", p.SCTP: "sctp", p.GRE: "gre"}
+SCTP_CHUNKS = dict(
+    enumerate(
+        [
+            "DATA",
+            "INIT",
+            "INIT-ACK",
+            "SACK",
+            "HEARTBEAT",
+            "HEARTBEAT-ACK",
+            "ABORT",
+            "SHUTDOWN",
+            "SHUTDOWN-ACK",
+            "ERROR",
+            "COOKIE-ECHO",
+            "COOKIE-ACK",
+            "ECNE",
+            "CWR",
+            "SHUTDOWN-COMPLETE",
+            "AUTH",
+        ]
+    )
+)
 OPTIONS = {2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 8: "ts"}
 V4_ERRORS, V6_ERRORS = (3, 4, 5, 11, 12), tuple(range(128))
 
@@ -84,6 +106,24 @@ def tcp_options(raw: bytes) -> str:
     return f" <{', '.join(found)}>" if found else ""
 
 
+def sctp_chunks(raw: bytes) -> str:
+    """SCTP chunks by number, with flags, initiate tag and odd lengths, up to where they break off."""
+    found, place = [], 0
+    while place + 4 <= len(raw):
+        kind, flags, size = struct.unpack_from(">BBH", raw, place)
+        text = f"{SCTP_CHUNKS.get(kind, kind)}"
+        text += f" flags {flags:#x}" * (flags != 0)
+        if kind in (1, 2) and place + 8 <= len(raw):
+            text += f" tag {int.from_bytes(raw[place + 4 : place + 8], 'big'):#x}"
+        text += f" length {size}" * (size < 4 or place + size > len(raw))
+        found.append(text)
+        if size == 0:
+            break
+        place += size + 3 & ~3
+    left = len(raw) - place
+    return f" [{', '.join(found)}]" + f" and {left} bytes" * (0 < left < 4)
+
+
 def describe(packet: bytes) -> str:
     """The packet in one line, in the manner of tcpdump, with absolute numbers."""
     source, destination, protocol, body = ends(packet)
@@ -112,6 +152,9 @@ def describe(packet: bytes) -> str:
             f"{name} {source}.{sport} > {destination}.{dport} [{letters}] seq {seq} ack {ack} win {window}"
             f" len {length}{options}{odd}{extra}"
         )
+    if protocol == p.SCTP and len(body) >= 12:
+        sport, dport, tag = struct.unpack_from(">HHI", body)
+        return f"{name} {source}.{sport} > {destination}.{dport} tag {tag:#x}{sctp_chunks(body[12:])}{extra}"
     if protocol in (p.UDP, p.SCTP, p.TCP) and len(body) >= 4:
         sport, dport = struct.unpack_from(">HH", body)
         odd = f" udp length {int.from_bytes(body[4:6], 'big')}" if protocol == p.UDP and len(body) >= 6 else ""

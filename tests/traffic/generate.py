@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from . import other_conversations as other
+from . import fragments as fragments_of
+from . import gre, sctp, tcp_anomalies
 from . import packets as p
-from . import tcp_anomalies
 from .anomalies import (
     Anomaly,
     Context,
@@ -38,8 +38,6 @@ from .conversations import (
     udp_conversation,
 )
 
-OTHER = {"gre": other.gre_conversation, "other": other.other_conversation}
-
 LIVE = 48
 """Conversations that are interleaved at a time."""
 
@@ -47,21 +45,33 @@ REMEMBERED = 400
 """Packets that anomalies may pick up again, so that they meet both live and dead connections."""
 
 
+def tcp_conversation(random: Random, world: World) -> Iterator[bytes]:
+    return iter(TcpConversation(random, world))
+
+
+def icmp_or_discovery(random: Random, world: World) -> Iterator[bytes]:
+    return (discovery_conversation if random.random() < 0.15 else icmp_conversation)(random, world)
+
+
+CONVERSATIONS: dict[str, Callable[[Random, World], Iterator[bytes]]] = {
+    "tcp": tcp_conversation,
+    "udp": udp_conversation,
+    "icmp": icmp_or_discovery,
+    "sctp": sctp.conversation,
+    "gre": gre.conversation,
+    "udplite": gre.udplite_conversation,
+    "other": gre.other_conversation,
+}
+"""A conversation of each protocol, by name."""
+
+
 def conversation(random: Random, protocols: Sequence[str], families: Sequence[int]) -> Iterator[bytes]:
     """A new conversation of one of the protocols and families."""
     world: World = WORLDS[random.choice(families)]
     protocol = random.choice(protocols)
-    if protocol == "tcp":
-        return iter(TcpConversation(random, world))
-    if protocol == "udp":
-        return udp_conversation(random, world)
-    if protocol == "icmp":
-        return (discovery_conversation if random.random() < 0.15 else icmp_conversation)(random, world)
-    if protocol == "sctp":
-        return iter(other.Association(random, world))
-    if protocol in OTHER:
-        return OTHER[protocol](random, world)
-    raise ValueError(f"no conversation in {protocol!r}; there are tcp, udp, icmp, sctp, gre and other")
+    if protocol not in CONVERSATIONS:
+        raise ValueError(f"no conversation in {protocol!r}; there are {', '.join(CONVERSATIONS)}")
+    return CONVERSATIONS[protocol](random, world)
 
 
 def anomalies_of(protocols: Sequence[str]) -> list[Anomaly]:
@@ -75,9 +85,9 @@ def anomalies_of(protocols: Sequence[str]) -> list[Anomaly]:
     if "icmp" in protocols:
         found += [of_protocol(kind, edited_icmp) for kind in (p.ICMP, p.ICMPV6)]
     if "sctp" in protocols:
-        found += [of_protocol(p.SCTP, anomaly) for anomaly in (other.other_chunks, other.other_chunks, other.other_tag)]
+        found += [of_protocol(p.SCTP, anomaly) for anomaly in sctp.ANOMALIES]
     if "gre" in protocols:
-        found += [of_protocol(p.GRE, other.odd_gre)]
+        found += [of_protocol(p.GRE, anomaly) for anomaly in gre.ANOMALIES]
     return found
 
 
@@ -119,7 +129,7 @@ def generate(
             packet = next(live[index], None)
         memory.append(packet)
         if fragments and random.random() < fragments:
-            pieces = other.in_pieces(random, packet, random.getrandbits(4 if random.random() < 0.1 else 16))
+            pieces = fragments_of.in_pieces(random, packet, random.getrandbits(4 if random.random() < 0.1 else 16))
             out.extend(pieces[:1])
             queue.extend(pieces[1:])
             continue

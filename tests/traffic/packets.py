@@ -310,6 +310,9 @@ def repair(packet: bytearray, offset: int, protocol: int) -> bytes:
     else:
         packet[4:6] = (len(packet) - 40).to_bytes(2, "big")
         source, destination = bytes(packet[8:24]), bytes(packet[24:40])
+    if protocol == SCTP and size >= 12:
+        packet[offset + 8 : offset + 12] = bytes(4)
+        packet[offset + 8 : offset + 12] = crc32c(bytes(packet[offset:])).to_bytes(4, "little")
     place = CHECKSUM_OFFSET.get(protocol)
     if place is not None and size >= place + 2:
         place += offset
@@ -319,9 +322,6 @@ def repair(packet: bytearray, offset: int, protocol: int) -> bytes:
         if protocol == UDP:
             value = value or 0xFFFF
         packet[place : place + 2] = value.to_bytes(2, "big")
-    elif protocol == SCTP and size >= 12:
-        packet[offset + 8 : offset + 12] = bytes(4)
-        packet[offset + 8 : offset + 12] = crc32c(bytes(packet[offset:])).to_bytes(4, "little")
     return bytes(packet)
 
 

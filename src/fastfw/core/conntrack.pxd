@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastfw.core.expect cimport Expects
 from fastfw.core.flows cimport Entry, Extra, Flows
+from fastfw.core.gre cimport GreKeys
 from fastfw.core.settings cimport Settings
 from fastfw.core.wire cimport NEW_FLOW, NO_FLOW, Packet
 
@@ -31,6 +32,7 @@ ctypedef struct Tracker:
     Settings settings
     Expects expects
     const uint8_t *helper_of_port[2]   # TCP, UDP: by destination port (host byte order), the helper attached; or NULL
+    GreKeys gre_keys         # PPTP's calls, as a helper told them
     Entry fresh              # the connection of the packet in hand that is not (or no longer) in the table
     Extra fresh_extra        # its accounting
     int64_t now              # ns; never goes back

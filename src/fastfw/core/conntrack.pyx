@@ -5,11 +5,14 @@ from libc.string cimport memset
 from fastfw.core.bytes cimport be16, likely, unlikely
 from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
 from fastfw.core.flows cimport (
-    Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_home, flows_insert, key_equal,
+    Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home, flows_insert,
+    key_equal,
 )
 from fastfw.core.generic cimport generic_new, generic_step
+from fastfw.core.gre cimport gre_keys_apply, gre_keys_forget, gre_new, gre_step
 from fastfw.core.icmp cimport icmp_new, icmp_step
 from fastfw.core.protocol cimport STEP_ACCEPT, STEP_INVALID, STEP_REOPEN, Step
+from fastfw.core.sctp cimport sctp_new, sctp_step
 from fastfw.core.settings cimport SET_ACCT, SET_MAX, SET_TIMESTAMP
 from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
@@ -20,8 +23,8 @@ from fastfw.core.terms cimport (
 )
 from fastfw.core.udp cimport udp_new, udp_step
 from fastfw.core.wire cimport (
-    KIND_BROKEN, KIND_ERROR, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP,
-    PROTO_UDP, Key, Packet,
+    KIND_BROKEN, KIND_CALL, KIND_ERROR, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, NO_FLOW, PROTO_GRE, PROTO_ICMP,
+    PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, Key, Packet,
 )
 
 cdef enum:
@@ -31,20 +34,28 @@ cdef enum:
 cdef bint protocol_new(Tracker *t, Entry *e, Packet *p) noexcept nogil:
     if p.proto == PROTO_TCP:
         return tcp_new(e, p, &t.settings)
-    if p.proto == PROTO_UDP:
+    if p.proto == PROTO_UDP or p.proto == PROTO_UDPLITE:
         return udp_new(e, p, &t.settings)
     if p.proto == PROTO_ICMP or p.proto == PROTO_ICMPV6:
         return icmp_new(e, p, &t.settings)
+    if p.proto == PROTO_SCTP:
+        return sctp_new(e, p, &t.settings)
+    if p.proto == PROTO_GRE:
+        return gre_new(e, p, &t.settings)
     return generic_new(e, p, &t.settings)
 
 
 cdef inline Step protocol_step(Tracker *t, Entry *e, Packet *p) noexcept nogil:
     if likely(p.proto == PROTO_TCP):
         return tcp_step(e, p, &t.settings)
-    if p.proto == PROTO_UDP:
+    if p.proto == PROTO_UDP or p.proto == PROTO_UDPLITE:
         return udp_step(e, p, &t.settings)
     if p.proto == PROTO_ICMP or p.proto == PROTO_ICMPV6:
         return icmp_step(e, p, &t.settings)
+    if p.proto == PROTO_SCTP:
+        return sctp_step(e, p, &t.settings)
+    if p.proto == PROTO_GRE:
+        return gre_step(e, p, &t.settings)
     return generic_step(e, p, &t.settings)
 
 
@@ -52,6 +63,7 @@ cdef void conntrack_delete(Tracker *t, uint32_t index) noexcept nogil:
     """Take a connection and what it announced out of the table."""
     if t.flows.entries[index].status & STATUS_MASTER:
         expects_forget(&t.expects, index)
+        gre_keys_forget(&t.gre_keys, index)
     flows_delete(&t.flows, index)
     t.counters[COUNT_DELETED] += 1
 
@@ -170,10 +182,21 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     return True
 
 
+cdef void find_call(Tracker *t, Packet *p) noexcept nogil:
+    """A PPTP call is named by what helpers told up to this packet: its key is only now complete."""
+    if t.gre_keys.count:
+        gre_keys_apply(&t.gre_keys, p)
+        p.hash = flows_hash(&t.flows, &p.key)
+        p.candidate = NO_FLOW
+
+
 cdef void conntrack_error(Tracker *t, Packet *p) noexcept nogil:
     """An ICMP error belongs to the connection of the packet it quotes, and travels against it."""
-    cdef uint32_t index = find_live(t, p)
+    cdef uint32_t index
     cdef Entry *e
+    if p.key.proto == PROTO_GRE:
+        find_call(t, p)
+    index = find_live(t, p)
     if index == NO_FLOW:
         p.reason = ICMP_ERROR_UNKNOWN
         t.counters[COUNT_ERROR] += 1
@@ -205,10 +228,14 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         if p.kind == KIND_ERROR:
             conntrack_error(t, p)
             return
-        if p.kind == KIND_BROKEN and find_live(t, p) == NO_FLOW and not begin(t, p):
+        if p.kind == KIND_CALL:
+            find_call(t, p)
+            p.kind = KIND_TRACK
+        else:
+            if p.kind == KIND_BROKEN and find_live(t, p) == NO_FLOW and not begin(t, p):
+                return
+            invalid(t, p)
             return
-        invalid(t, p)
-        return
     while True:
         index = find_live(t, p)
         if unlikely(index == NO_FLOW):

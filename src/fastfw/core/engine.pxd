@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.conntrack cimport Tracker
 from fastfw.core.helping cimport Attached
+from fastfw.core.defrag cimport Defrag
 from fastfw.core.rules cimport Program, Rules
 from fastfw.core.wire cimport Packet
 
@@ -40,6 +41,7 @@ ctypedef struct Outcome:     # 16 bytes
 
 cdef class Core:
     cdef Tracker tracker
+    cdef Defrag defrag
     cdef pthread_mutex_t lock        # recursive; taken without the GIL, held per batch
     cdef Rules rules4
     cdef Rules rules6

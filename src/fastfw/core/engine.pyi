@@ -32,6 +32,10 @@ class Core:
         """Connections in the table, those included whose time is up but which no packet has met since."""
 
     @property
+    def fragments(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What waits for reassembly, IPv4 and IPv6: (datagrams, bytes charged for them) each."""
+
+    @property
     def now(self) -> int:
         """The engine's clock, ns."""
 

@@ -10,10 +10,14 @@ from fastfw.core.conntrack cimport (
     COUNTERS, Tracker, conntrack_confirm, conntrack_delete, conntrack_in, conntrack_sweep,
 )
 from fastfw.core.decision cimport Decision
+from fastfw.core.defrag cimport (
+    Defrag, JOINED_DROPPED, JOINED_HELD, Joined, defrag_expire, defrag_free, defrag_take,
+)
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
     flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve, flows_want_extras,
 )
+from fastfw.core.gre cimport gre_keys_free
 from fastfw.core.helping cimport Attached
 from fastfw.core.rules cimport (
     Rules, routing_refuses, rules_before, rules_follow, rules_judge, rules_next_base,
@@ -26,6 +30,7 @@ from fastfw.core.terms cimport (
 )
 from fastfw.core.wire cimport (
     KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet, wire_parse,
+    wire_parse_whole,
 )
 
 DECISION = np.dtype({
@@ -88,8 +93,7 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
             t.reasons[p.reason] += 1
             return
         if p.kind == KIND_FRAGMENT:
-            p.verdict = VERDICT_HOLD
-            t.reasons[p.reason] += 1
+            judge_fragment(self, p)
             return
     program = self.program4 if p.family == 4 else self.program6
     if program != NULL:
@@ -116,6 +120,28 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
         t.reasons[p.reason] += 1
 
 
+cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
+    """Hold a fragment, or judge the datagram it completes in its place."""
+    cdef Tracker *t = &self.tracker
+    cdef const uint8_t *data = p.data
+    cdef uint32_t have = p.have, length = p.length, l4 = p.l4
+    cdef Joined joined = defrag_take(&self.defrag, p, t.flows.secret, &t.settings)
+    if joined == JOINED_HELD or joined == JOINED_DROPPED:
+        p.verdict = VERDICT_HOLD if joined == JOINED_HELD else VERDICT_DROP
+        t.reasons[p.reason] += 1
+        return
+    wire_parse_whole(p)
+    if p.kind <= KIND_BROKEN:
+        p.hash = flows_hash(&t.flows, &p.key)
+        p.candidate = NO_FLOW
+    judge(self, p)
+    # the datagram's bytes are the reassembly's: the caller gets its own back
+    p.data = data
+    p.have = have
+    p.length = length
+    p.l4 = l4
+
+
 cdef class Core:
     def __cinit__(self, *args, **kwargs):
         cdef pthread_mutexattr_t kind
@@ -123,6 +149,7 @@ cdef class Core:
         pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE)
         pthread_mutex_init(&self.lock, &kind)
         memset(&self.tracker, 0, sizeof(Tracker))
+        memset(&self.defrag, 0, sizeof(Defrag))
         self.interfaces = {"": 0}
         self.attached = Attached()
         self.tracker.helper_of_port[0] = NULL
@@ -146,6 +173,8 @@ cdef class Core:
     def __dealloc__(self):
         flows_free(&self.tracker.flows)
         expects_free(&self.tracker.expects)
+        gre_keys_free(&self.tracker.gre_keys)
+        defrag_free(&self.defrag)
         pthread_mutex_destroy(&self.lock)
 
     # -- configuration --------------------------------------------------------------------------------------------
@@ -247,6 +276,8 @@ cdef class Core:
             if i >= 2 * AHEAD:
                 judge(self, batch + i - 2 * AHEAD)
         conntrack_sweep(t, (n >> 3) + 1)
+        if unlikely(self.defrag.queues != 0):
+            defrag_expire(&self.defrag, t.now)
 
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil:
         """Let the connection's helper read the packet; what it refuses is dropped, with the connection if that `begun`."""
@@ -358,6 +389,11 @@ cdef class Core:
         return self.tracker.flows.count
 
     @property
+    def fragments(self):
+        """What waits for reassembly, IPv4 and IPv6: (datagrams, bytes charged for them) each."""
+        return tuple((self.defrag.family[i].queues, self.defrag.family[i].charge) for i in range(2))
+
+    @property
     def now(self):
         """The engine's clock, ns."""
         return self.tracker.now
@@ -378,6 +414,7 @@ cdef class Core:
             pthread_mutex_lock(&self.lock)
             flows_clear(&self.tracker.flows)
             self.tracker.expects.count = 0
+            self.tracker.gre_keys.count = 0
             pthread_mutex_unlock(&self.lock)
 
     def _sweep(self, int64_t now):
@@ -387,6 +424,7 @@ cdef class Core:
             if now > self.tracker.now:
                 self.tracker.now = now
             conntrack_sweep(&self.tracker, self.tracker.flows.used)
+            defrag_expire(&self.defrag, self.tracker.now)
             pthread_mutex_unlock(&self.lock)
 
     def helper_names(self):

@@ -47,13 +47,14 @@ ctypedef struct UdpFlow:
 
 ctypedef struct SctpFlow:
     uint32_t tag[2]                 # verification tags, network byte order
-    uint8_t init[2]                 # an INIT or INIT ACK was seen, by Direction
+    uint8_t init[2]                 # an INIT was seen, by Direction
     uint8_t flags
     uint8_t last_direction
 
 
-ctypedef struct GreFlow:
-    uint32_t keys[2]
+ctypedef struct GreFlow:            # as the first packet found them set, s
+    uint32_t timeout
+    uint32_t stream_timeout
 
 
 ctypedef union ProtoFlow:

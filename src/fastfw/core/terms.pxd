@@ -69,6 +69,8 @@ cpdef enum Reason:
     EXTENSION_HEADER = 19
     TRANSPORT_TRUNCATED = 20
     CAPTURE_CUT = 21
+    FRAGMENT_DUPLICATE = 22
+    FRAGMENT_OVERLAP = 23
     # transport headers that cannot be right
     TCP_OFFSET = 32
     TCP_CHECKSUM = 33

@@ -20,16 +20,17 @@ cdef enum:
     PROTO_NONE = 59
     PROTO_DSTOPTS = 60
     PROTO_SCTP = 132
+    PROTO_UDPLITE = 136
 
 
-# One key names a connection for both directions: its endpoints stand in a fixed order. TCP, UDP and SCTP order them by
-# address and port, protocols without ports by address, ICMP puts the requester first. Addresses and ports are as
-# they stand in the packet (network byte order); an IPv4 address fills the low half of the first word.
+# One key names a connection for both directions: its endpoints stand in a fixed order. Protocols with ports order them
+# by address and port, GRE by address and key, others by address, ICMP puts the requester first. Addresses and ports are
+# as they stand in the packet (network byte order); an IPv4 address fills the low half of the first word.
 # 40 bytes, no padding, unused bytes zero: compared and hashed as five words.
 ctypedef struct Key:
     uint64_t lo[2]
     uint64_t hi[2]
-    uint16_t lo_port     # ICMP: the identifier; GRE: the key; protocols without ports: 0
+    uint16_t lo_port     # ICMP: the identifier; GRE: the call's key; protocols without ports: 0
     uint16_t hi_port     # ICMP: request type, code << 8
     uint16_t zone
     uint8_t proto
@@ -39,6 +40,7 @@ ctypedef struct Key:
 # What connection tracking is to do with a packet.
 cdef enum Kind:
     KIND_TRACK = 0       # key names its connection
+    KIND_CALL            # likewise, but for the source's key, which only a helper can have told (gre.pxd)
     KIND_ERROR           # an ICMP error: key and flip name the quoted packet's connection
     KIND_BROKEN          # key is sound, the transport header is not: INVALID, but it may cost an entry
     KIND_INVALID         # no connection can be named
@@ -55,7 +57,7 @@ ctypedef struct Packet:
     const uint8_t *data  # the first byte of the IP header; owned by the caller for the length of the batch
     uint32_t have        # bytes readable at data, at most length
     uint32_t length      # of the IP packet as its header says
-    uint16_t l4          # offset of the transport header
+    uint32_t l4          # offset of the transport header
     uint16_t reason      # a Reason
     uint8_t family       # 4 or 6; 0 where no IP packet was found
     uint8_t proto        # after the IPv6 extension headers
@@ -72,7 +74,7 @@ ctypedef struct Packet:
     int32_t rule         # index of the rule that decided, -1: none
     uint32_t entry       # slab index of the connection, NEW_FLOW for one not yet confirmed, NO_FLOW for none
     uint32_t detail[2]   # the numbers behind reason
-    uint16_t frag_off    # fragment offset in bytes, and for IPv4 bit 0: more fragments follow
+    uint32_t frag_off    # of a fragment, IPv4: its offset in bytes, bit 0: more follow; IPv6: where its header is named
     uint8_t counted      # 1: the connection's tracker took it into account
     uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
     uint8_t helper       # number of the helper a CT rule attaches to the connection that begins, 0: none
@@ -85,6 +87,14 @@ cdef enum:
 
 
 cdef void wire_parse(Packet *p) noexcept nogil
+
+# A datagram that was a fragment or was made of fragments: it is not held again.
+cdef void wire_parse_whole(Packet *p) noexcept nogil
+
+# Walk IPv6 extension headers (RFC 8200 section 4) from `start`, which `proto` names; offset of what follows them, -1 where
+# the chain breaks off. `frag` gets a fragment header's offset field; a later fragment ends the walk.
+cdef int wire_skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
+                              uint16_t *frag) noexcept nogil
 
 # Whether an IP stack passes what comes after PREROUTING: IPv4's options (RFC 791 section 3.1), source routes refused.
 cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil

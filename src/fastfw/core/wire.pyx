@@ -1,14 +1,16 @@
 """Bytes to Packet: IPv4 (RFC 791), IPv6 and its extension headers (RFC 8200, RFC 4302), and of TCP (RFC 9293),
-UDP (RFC 768), ICMP (RFC 792), ICMPv6 (RFC 4443) as much as naming a connection and refusing a broken header needs.
+UDP (RFC 768), UDP-Lite (RFC 3828), SCTP (RFC 9260), GRE (RFC 2784, RFC 2637), ICMP (RFC 792), ICMPv6 (RFC 4443) as much
+as naming a connection and refusing a broken header needs.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, likely, unlikely
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
-    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED, ICMP_TYPE,
-    IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY,
-    REASON_NONE, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH,
+    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED,
+    ICMP_TYPE, IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP,
+    PROTOCOL_FAMILY, REASON_NONE, SCTP_CHECKSUM, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED,
+    UDP_CHECKSUM, UDP_LENGTH,
 )
 
 if sizeof(Key) != 40:
@@ -35,8 +37,17 @@ cdef extern from *:
     #undef R
     #undef S
     #undef F
+
+    #define GRE_PPP 0x880b
     """
+    int GRE_PPP
     const unsigned char tcp_flags_valid[64]
+
+cdef extern from "crc32c.h" nogil:
+    uint32_t crc32c(uint32_t value, const uint8_t *at, size_t size)
+    int crc32c_choose(int portable)
+
+crc32c_choose(0)
 
 
 cdef inline void settle(Packet *p, Kind kind, uint16_t reason) noexcept nogil:
@@ -118,18 +129,22 @@ cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint
 
 
 cdef inline bint has_ports(uint8_t proto) noexcept nogil:
-    return proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP
+    return proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP or proto == PROTO_UDPLITE
 
 
-cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil:
-    # length and protocol are big-endian words added to a sum of little-endian ones: their bytes are swapped
-    cdef uint64_t pseudo = (<uint16_t> (size << 8 | (size >> 8 & 0xff))) + (<uint32_t> p.proto << 8)
-    cdef uint64_t sum = sum_add(sum_bytes(p.data + p.l4, size), pseudo)
+cdef inline bint pseudo_sum_ok(const Packet *p, uint64_t sum, uint32_t size, uint8_t proto) noexcept nogil:
+    """Whether a transport checksum over bytes that sum to `sum`, and a pseudo header of `size` and `proto`, is right."""
+    # size and protocol are big-endian words added to a sum of little-endian ones: their bytes are swapped
+    sum = sum_add(sum, (<uint16_t> (size << 8 | (size >> 8 & 0xff))) + (<uint32_t> proto << 8))
     if likely(p.family == 4):
         sum = sum_add(sum, raw64(p.data + 12))
     else:
         sum = sum_add(sum, sum_bytes(p.data + 8, 32))
     return sum_fold(sum) == 0xffff
+
+
+cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil:
+    return pseudo_sum_ok(p, sum_bytes(p.data + p.l4, size), size, p.proto)
 
 
 cdef inline void parse_tcp(Packet *p) noexcept nogil:
@@ -178,15 +193,98 @@ cdef inline void parse_udp(Packet *p) noexcept nogil:
         return
 
 
-cdef int skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
-                         uint16_t *frag) noexcept nogil:
-    """Walk IPv6 extension headers (RFC 8200 section 4) from `start`; offset of what follows them, -1 where the chain
-    breaks off. `frag` gets the fragment header's offset field; a later fragment ends the walk."""
+cdef inline void parse_udplite(Packet *p) noexcept nogil:
+    cdef const uint8_t *head = p.data + p.l4
+    cdef uint32_t size = p.length - p.l4
+    cdef uint32_t covered
+    if size < 8:
+        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
+        return
+    if p.have - p.l4 < 8:
+        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        return
+    covered = be16(head + 4)
+    if covered == 0:
+        covered = size
+    if covered < 8 or covered > size:
+        p.detail[0] = covered
+        p.detail[1] = size
+        settle(p, KIND_BROKEN, UDP_LENGTH)
+        return
+    if raw16(head + 6) == 0:
+        settle(p, KIND_BROKEN, UDP_CHECKSUM)
+        return
+    if p.no_verify or p.have < p.length:
+        return
+    # Linux sums UDP's protocol number into the pseudo header, not UDP-Lite's as RFC 3828 section 3.1 has it, and in
+    # IPv4 the length's low byte only: what a sender sends by the RFC is INVALID to it, and so to us.
+    if not pseudo_sum_ok(p, sum_bytes(head, covered), size & 0xff if p.family == 4 else size, PROTO_UDP):
+        settle(p, KIND_BROKEN, UDP_CHECKSUM)
+        return
+
+
+cdef inline void parse_sctp(Packet *p) noexcept nogil:
+    cdef const uint8_t *sctp = p.data + p.l4
+    cdef uint32_t size = p.length - p.l4
+    cdef uint32_t value
+    cdef uint32_t zero = 0
+    if unlikely(size < 12):
+        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
+        return
+    if unlikely(p.have - p.l4 < 12):
+        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        return
+    if p.no_verify or p.have < p.length:
+        return
+    # the checksum field counts as zeros (RFC 9260 section 6.8)
+    value = crc32c(0xffffffff, sctp, 8)
+    value = crc32c(value, <const uint8_t *> &zero, 4)
+    value = ~crc32c(value, sctp + 12, size - 12)
+    if unlikely(value != raw32(sctp + 8)):
+        p.detail[0] = raw32(sctp + 8)
+        p.detail[1] = value
+        settle(p, KIND_BROKEN, SCTP_CHECKSUM)
+        return
+
+
+cdef inline int gre_call(const uint8_t *gre, uint32_t size, uint16_t *call) noexcept nogil:
+    """The call id a GRE header of version 1 names its receiver's end by (RFC 2637 section 4.1), as it stands there. 1:
+    there is one, 0: this is not such a header, or too little of it, -1: it is, but carries no PPP."""
+    call[0] = 0
+    if size < 8 or gre[1] & 7 != 1:
+        return 0
+    if be16(gre + 2) != GRE_PPP:
+        return -1
+    call[0] = raw16(gre + 6)
+    return 1
+
+
+cdef inline bint is_extension(uint8_t proto) noexcept nogil:
+    """Whether connection tracking looks behind a header for the transport's; NONE says that there is none."""
+    return (proto == PROTO_HOPOPTS or proto == PROTO_ROUTING or proto == PROTO_DSTOPTS or proto == PROTO_AH
+            or proto == PROTO_FRAGMENT or proto == PROTO_NONE)
+
+
+cdef uint32_t find_fragment(const uint8_t *ip, uint32_t end, uint32_t *named) noexcept nogil:
+    """Offset of an IPv6 packet's first fragment header, 0 where it has none; `named`: of the byte that announces it."""
+    cdef uint32_t here = 40
+    cdef uint8_t proto = ip[6]
+    named[0] = 6
+    while proto != PROTO_FRAGMENT:
+        if not is_extension(proto) or proto == PROTO_NONE or here + 2 > end:
+            return 0
+        named[0] = here
+        here += (ip[here + 1] + 2) * 4 if proto == PROTO_AH else (ip[here + 1] + 1) * 8
+        proto = ip[named[0]]
+    return here if here <= end and end > 40 else 0
+
+
+cdef int wire_skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
+                              uint16_t *frag) noexcept nogil:
     cdef uint32_t here = start
     cdef uint8_t next_header = proto[0]
     frag[0] = 0
-    while (next_header == PROTO_HOPOPTS or next_header == PROTO_ROUTING or next_header == PROTO_DSTOPTS
-            or next_header == PROTO_AH or next_header == PROTO_FRAGMENT or next_header == PROTO_NONE):
+    while is_extension(next_header):
         if next_header == PROTO_NONE or here + 2 > end:
             return -1
         if next_header == PROTO_FRAGMENT:
@@ -282,7 +380,7 @@ cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t famil
                      uint8_t *flip) noexcept nogil:
     """The key of the packet quoted in an ICMP error at offset `ip`; False where too little of it is there."""
     cdef uint8_t proto
-    cdef uint16_t frag
+    cdef uint16_t frag, call = 0
     cdef uint32_t l4
     cdef int found
     if family == 4:
@@ -296,7 +394,7 @@ cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t famil
         if ip + 40 > end:
             return False
         proto = at[ip + 6]
-        found = skip_extensions(at, ip + 40, end, &proto, &frag)
+        found = wire_skip_extensions(at, ip + 40, end, &proto, &frag)
         if found < 0 or frag & 0xfff8:
             return False
         l4 = <uint32_t> found
@@ -312,10 +410,12 @@ cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t famil
         if l4 + 8 > end or (proto == PROTO_ICMP) != (family == 4):
             return False
         return icmp_key(key, at + ip, at + l4, family, flip)
+    if proto == PROTO_GRE and gre_call(at + l4, end - l4 if l4 < end else 0, &call) < 0:
+        return False
     if family == 4:
-        flip[0] = order4(key, at + ip, 0, 0, proto)
+        flip[0] = order4(key, at + ip, 0, call, proto)
     else:
-        flip[0] = order6(key, at + ip, 0, 0, proto)
+        flip[0] = order6(key, at + ip, 0, call, proto)
     return True
 
 
@@ -368,17 +468,30 @@ cdef void parse_icmp(Packet *p) noexcept nogil:
         return
 
 
+cdef void parse_gre(Packet *p) noexcept nogil:
+    """Version 1 names one end of a call; every other version, and too short a header, only the addresses."""
+    cdef uint16_t call
+    cdef int found = gre_call(p.data + p.l4, p.have - p.l4, &call)
+    if found < 0:
+        p.detail[0] = be16(p.data + p.l4 + 2)
+        settle(p, KIND_INVALID, GRE_HEADER)
+        return
+    if p.family == 4:
+        p.flip = order4(&p.key, p.data, 0, call, PROTO_GRE)
+    else:
+        p.flip = order6(&p.key, p.data, 0, call, PROTO_GRE)
+    if found:
+        p.kind = KIND_CALL
+
+
 cdef inline void parse_transport(Packet *p) noexcept nogil:
     """Name the connection, and check the transport header; IP's own lengths are sound."""
     cdef const uint8_t *l4 = p.data + p.l4
     cdef uint8_t proto = p.proto
     cdef uint16_t sport = 0, dport = 0
-    if p.l4 > p.length:
-        settle(p, KIND_INVALID, TRANSPORT_TRUNCATED)
-        return
-    if p.l4 > p.have:
-        settle(p, KIND_INVALID, CAPTURE_CUT)
-        return
+    if unlikely(p.l4 > p.have):
+        # an extension header that claims to end behind the packet's end: there is no transport header
+        p.l4 = p.have
     if proto == PROTO_ICMP or proto == PROTO_ICMPV6:
         if (proto == PROTO_ICMP) != (p.family == 4):
             settle(p, KIND_INVALID, PROTOCOL_FAMILY)
@@ -394,6 +507,9 @@ cdef inline void parse_transport(Packet *p) noexcept nogil:
             return
         sport = raw16(l4)
         dport = raw16(l4 + 2)
+    elif proto == PROTO_GRE:
+        parse_gre(p)
+        return
     if p.family == 4:
         p.flip = order4(&p.key, p.data, sport, dport, proto)
     else:
@@ -402,6 +518,10 @@ cdef inline void parse_transport(Packet *p) noexcept nogil:
         parse_tcp(p)
     elif proto == PROTO_UDP:
         parse_udp(p)
+    elif proto == PROTO_SCTP:
+        parse_sctp(p)
+    elif proto == PROTO_UDPLITE:
+        parse_udplite(p)
 
 
 cdef inline void parse_ipv4(Packet *p) noexcept nogil:
@@ -427,19 +547,19 @@ cdef inline void parse_ipv4(Packet *p) noexcept nogil:
     p.length = total
     if p.have > total:
         p.have = total
-    p.l4 = <uint16_t> header
+    p.l4 = header
     p.proto = ip[9]
     frag = be16(ip + 6)
     if unlikely(frag & 0x3fff):
-        p.frag_off = <uint16_t> ((frag & 0x1fff) * 8 | frag >> 13 & 1)
+        p.frag_off = (frag & 0x1fff) * 8 | frag >> 13 & 1
         settle(p, KIND_FRAGMENT, FRAGMENT)
         return
     parse_transport(p)
 
 
-cdef inline void parse_ipv6(Packet *p) noexcept nogil:
+cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
     cdef const uint8_t *ip = p.data
-    cdef uint32_t total
+    cdef uint32_t total, at, named
     cdef uint16_t frag
     cdef int l4
     if unlikely(p.have < 40):
@@ -463,20 +583,30 @@ cdef inline void parse_ipv6(Packet *p) noexcept nogil:
         if not options_pass(ip + 40, (ip[41] + 1) * 8):
             settle(p, KIND_REFUSED, IP_OPTIONS)
             return
-    l4 = skip_extensions(ip, 40, p.have, &p.proto, &frag)
+    if unlikely(is_extension(p.proto)) and not whole:
+        at = find_fragment(ip, p.have, &named)
+        if at:
+            p.l4 = at
+            p.frag_off = named
+            if at + 8 > p.have and p.have < p.length:
+                settle(p, KIND_INVALID, CAPTURE_CUT)
+            else:
+                settle(p, KIND_FRAGMENT, FRAGMENT)
+            return
+    l4 = wire_skip_extensions(ip, 40, p.have, &p.proto, &frag)
     if unlikely(l4 < 0):
         p.l4 = 40
         settle(p, KIND_INVALID, EXTENSION_HEADER)
         return
-    p.l4 = <uint16_t> l4
-    if unlikely(frag & 0xfff9):
-        p.frag_off = frag & 0xfff9
-        settle(p, KIND_FRAGMENT, FRAGMENT)
+    p.l4 = <uint32_t> l4
+    if unlikely(frag & 0xfff8):
+        # not held: the reassembly has refused it, or it lies within a datagram that was one already
+        settle(p, KIND_INVALID, FRAGMENT_BAD)
         return
     parse_transport(p)
 
 
-cdef void wire_parse(Packet *p) noexcept nogil:
+cdef inline void parse(Packet *p, bint whole) noexcept nogil:
     """Parse the packet at p.data; p.have and p.length (its length on the wire), p.no_verify are set by the caller."""
     p.kind = KIND_TRACK
     p.reason = REASON_NONE
@@ -494,8 +624,16 @@ cdef void wire_parse(Packet *p) noexcept nogil:
     if likely(p.family == 4):
         parse_ipv4(p)
     elif p.family == 6:
-        parse_ipv6(p)
+        parse_ipv6(p, whole)
     else:
         p.detail[0] = p.family
         p.family = 0
         settle(p, KIND_REFUSED, IP_VERSION)
+
+
+cdef void wire_parse(Packet *p) noexcept nogil:
+    parse(p, False)
+
+
+cdef void wire_parse_whole(Packet *p) noexcept nogil:
+    parse(p, True)
