@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastfw.ruleset import Ruleset, RulesetError
-from fastfw.ruleset.commands import apply, parse_command
+from fastfw.ruleset.apply import apply, parse_command
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.model import TABLES
 from ruleset import judge

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fastfw.ruleset import Ruleset, RulesetError
-from fastfw.ruleset.commands import parse_command
+from fastfw.ruleset.apply import parse_command
 from fastfw.ruleset.errors import Refusal
 from ruleset import generate
 

@@ -8,11 +8,25 @@ command line share this grammar.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 from fastfw.ruleset.address import Network, parse_interface, parse_network
+from fastfw.ruleset.command import (
+    ALLOWED,
+    EXACT,
+    INVERTIBLE,
+    LONG,
+    SHORT,
+    SPELLED,
+    WITH_VALUE,
+    Command,
+    Misplaced,
+    check_chain_name,
+    counter,
+    rule_number,
+)
 from fastfw.ruleset.errors import OptionRefusal, Refusal
 from fastfw.ruleset.ext.base import Context, Extension, Match, Option, Target
 from fastfw.ruleset.ext.registry import MATCHES, OPTIONS, TARGETS
@@ -20,125 +34,6 @@ from fastfw.ruleset.ext.standard import VERDICTS, Jump
 from fastfw.ruleset.ext.values import parse_protocol
 from fastfw.ruleset.model import Rule
 from fastfw.ruleset.names import protocol_name
-from fastfw.ruleset.numbers import UINT64
-
-CHAIN_LIMIT = 28
-"""Bytes of a chain's name."""
-
-NAME_LIMIT = 28
-"""Bytes of an extension's name."""
-
-
-class Misplaced(Refusal):
-    """A refusal at a word, counted from 0."""
-
-    def __init__(self, reason: str, word: int) -> None:
-        super().__init__(reason)
-        self.word = word
-
-
-# Long options and the letter each stands for. Two names of one letter are one option to getopt.
-_LONG = {
-    "append": "A",
-    "delete": "D",
-    "check": "C",
-    "insert": "I",
-    "replace": "R",
-    "list": "L",
-    "list-rules": "S",
-    "flush": "F",
-    "zero": "Z",
-    "new-chain": "N",
-    "delete-chain": "X",
-    "rename-chain": "E",
-    "policy": "P",
-    "source": "s",
-    "destination": "d",
-    "src": "s",
-    "dst": "d",
-    "protocol": "p",
-    "in-interface": "i",
-    "jump": "j",
-    "table": "t",
-    "match": "m",
-    "numeric": "n",
-    "out-interface": "o",
-    "verbose": "v",
-    "wait": "w",
-    "wait-interval": "W",
-    "exact": "x",
-    "fragments": "f",
-    "version": "V",
-    "help": "h",
-    "line-numbers": "0",
-    "modprobe": "M",
-    "set-counters": "c",
-    "goto": "g",
-    "ipv4": "4",
-    "ipv6": "6",
-}
-_WITH_VALUE = frozenset("ADCIRNEPsdpijtmoMcg")
-_COMMANDS = frozenset("ADCIRLSFZNXEP")
-_SHORT = frozenset(_LONG.values()) - {"0"} | {"b"}
-_ALLOWED: dict[str, frozenset[str]] = {
-    "A": frozenset("sdpjvigofcm"),
-    "I": frozenset("sdpjvigofcm"),
-    "R": frozenset("sdpjvigofcm"),
-    "D": frozenset("sdpjvigofcm"),
-    "C": frozenset("sdpjvigofcm"),
-    "L": frozenset("nvx0"),
-    "S": frozenset("v"),
-    "F": frozenset("v"),
-    "Z": frozenset("v"),
-    "N": frozenset("v"),
-    "X": frozenset("v"),
-    "E": frozenset("v"),
-    "P": frozenset("vc"),
-}
-"""The options each command takes."""
-
-_EXACT = {f"-{letter}": letter for letter in _SHORT} | {f"--{name}": letter for name, letter in _LONG.items()}
-"""The options of iptables itself as they are mostly written, which saves the closer look."""
-
-_INVERTIBLE = frozenset("sdpiof")
-_SPELLED = {
-    "s": "-s",
-    "d": "-d",
-    "p": "-p",
-    "i": "-i",
-    "o": "-o",
-    "j": "-j",
-    "g": "-g",
-    "f": "-f",
-    "c": "-c",
-    "n": "-n",
-    "x": "-x",
-    "0": "--line-numbers",
-}
-
-
-@dataclass(slots=True)
-class Command:
-    """What one line asks for.
-
-    `action` is the letter iptables uses (A I R D C L S F Z N X E P); `zero` says that -Z came with -L. `number` counts
-    rules from 1 (0: none given). `name` is -E's new name or -P's policy. Several sources or destinations make several
-    `rules`. `other_family` (-4 in IPv6 text, -6 in IPv4 text): the line is not meant for this ruleset.
-    """
-
-    action: str = ""
-    table: str = "filter"
-    chain: str = ""
-    number: int = 0
-    name: str = ""
-    rules: list[Rule] = field(default_factory=list)
-    counters: tuple[int, int] | None = None
-    verbose: int = 0
-    numeric: bool = False
-    exact: bool = False
-    line_numbers: bool = False
-    zero: bool = False
-    other_family: bool = False
 
 
 @dataclass(slots=True)
@@ -212,7 +107,7 @@ class _Reader:
                 self.at = at = self.position
                 word = words[at]
                 self.position = at + 1
-                exact = _EXACT.get(word)
+                exact = EXACT.get(word)
                 if exact is not None:
                     self.common(exact, word, None)
                 elif word[:2] == "--" and len(word) > 2:
@@ -242,7 +137,7 @@ class _Reader:
     def long(self, word: str, at: int) -> None:
         name, equals, text = word[2:].partition("=")
         given = text if equals else None
-        letter = _LONG.get(name)
+        letter = LONG.get(name)
         if letter is not None:
             self.common(letter, "--" + name, given)
             return
@@ -252,7 +147,7 @@ class _Reader:
                 self.extended(loaded, option, given)
                 return
         found: dict[tuple[int, str], tuple[_Loaded | None, Option | None, str]] = {}
-        for full, letter in _LONG.items():
+        for full, letter in LONG.items():
             if full.startswith(name):
                 found[-1, letter] = None, None, letter
         for index, loaded in enumerate(self.loaded):
@@ -275,7 +170,7 @@ class _Reader:
 
     @staticmethod
     def spelled(letter: str) -> str:
-        return next("--" + name for name, other in _LONG.items() if other == letter)
+        return next("--" + name for name, other in LONG.items() if other == letter)
 
     def hint(self) -> str:
         names = [loaded.extension.name for loaded in self.loaded]
@@ -288,11 +183,11 @@ class _Reader:
         while index < len(word):
             letter = word[index]
             index += 1
-            if letter not in _SHORT:
+            if letter not in SHORT:
                 if self.load_protocol(at):
                     continue
                 raise Refusal(f"unknown option -{letter}")
-            if letter in _WITH_VALUE:
+            if letter in WITH_VALUE or (letter in "LSFZX" and index < len(word)):
                 self.common(letter, "-" + letter, word[index:] or None)
                 return
             self.common(letter, "-" + letter, None)
@@ -300,23 +195,23 @@ class _Reader:
     # Options of iptables itself
 
     def common(self, letter: str, spelled: str, given: str | None) -> None:
-        if letter in _WITH_VALUE:
+        if letter in WITH_VALUE:
             if given is None:
                 text = self.value(spelled)
             elif letter in "sdpijo":
                 raise Refusal(f"the value of {spelled} must be a word of its own")
             else:
                 text = given
-        elif given is not None:
+        elif given is not None and letter not in "LSFZX":
             raise Refusal(f"option {spelled} takes no value")
         else:
-            text = ""
+            text = given or ""
         invert = self.invert
         if invert:
-            if letter not in _INVERTIBLE:
+            if letter not in INVERTIBLE:
                 raise OptionRefusal(f"option {spelled} cannot be inverted")
             self.invert = False
-        if letter in _SPELLED:
+        if letter in SPELLED:
             if letter in self.given or (letter in "jg" and self.rule.target is not None):
                 raise OptionRefusal(f"option {spelled} can only be used once")
             self.given[letter] = self.at
@@ -349,9 +244,9 @@ class _Reader:
             elif letter == "R":
                 raise Refusal("-R needs a chain and a rule number")
 
-    def do_listing(self, letter: str) -> None:
-        chain = self.peek()
-        if chain is not None:
+    def do_listing(self, letter: str, text: str) -> None:
+        chain = text or self.peek()
+        if chain is not None and not text:
             self.position += 1
         self.action(letter, chain or "")
         if letter in "LSZ" and chain is not None:
@@ -499,6 +394,8 @@ class _Reader:
         self.command.other_family |= self.family == 6
 
     def do_ipv6(self, text: str, invert: bool) -> None:
+        if self.family == 4 and not self.restoring:
+            raise Refusal("-6 is for ip6tables")
         self.command.other_family |= self.family == 4
 
     def do_wait(self, text: str, invert: bool) -> None:
@@ -551,10 +448,10 @@ class _Reader:
                 self.finish_extension(loaded)
         if target is not None:
             self.finish_extension(target)
-        allowed = _ALLOWED[action]
+        allowed = ALLOWED[action]
         for letter, word in self.given.items():
             if letter not in allowed and letter not in "tv":
-                raise Misplaced(f"option {_SPELLED.get(letter, '-' + letter)} cannot be used with -{action}", word)
+                raise Misplaced(f"option {SPELLED.get(letter, '-' + letter)} cannot be used with -{action}", word)
         if self.loaded and "j" not in allowed:
             raise Misplaced(f"a match or target cannot be used with -{action}", self.loaded[0].word)
         if action in "AIRDC":
@@ -578,7 +475,7 @@ class _Reader:
             raise Misplaced(f"-o cannot be used in {chain}", self.given["o"])
         if "i" in self.given and chain in ("POSTROUTING", "OUTPUT"):
             raise Misplaced(f"-i cannot be used in {chain}", self.given["i"])
-        if command.action == "D" and command.number and (self.given or self.loaded):
+        if command.action == "D" and command.number and (self.loaded or self.given.keys() - {"v", "t"}):
             raise Refusal("-D takes a rule or a number, not both")
         if command.counters is not None:
             rule.packets, rule.bytes = command.counters
@@ -609,7 +506,7 @@ def _rules(letter: str, reader: _Reader, text: str, invert: bool) -> None:
 
 
 def _listing(letter: str, reader: _Reader, text: str, invert: bool) -> None:
-    reader.do_listing(letter)
+    reader.do_listing(letter, text)
 
 
 def _pair(letter: str, reader: _Reader, text: str, invert: bool) -> None:
@@ -645,34 +542,6 @@ _COMMON: dict[str, Callable[[_Reader, str, bool], None]] = {
     "V": _Reader.do_refused,
     "b": _Reader.do_refused,
 }
-
-
-def rule_number(text: str) -> int:
-    """A rule's number, from 1."""
-    if not text.isdecimal() or not text.isascii() or len(text) > 9 or not int(text):
-        raise Refusal(f"invalid rule number `{text}': expected 1 or more")
-    return int(text)
-
-
-def counter(text: str) -> int:
-    """A counter of 64 bits; more is as much as it holds."""
-    if not text.isdecimal() or not text.isascii():
-        raise Refusal(f"counter `{text}' is not a number")
-    return min(int(text), UINT64) if len(text) < 40 else UINT64
-
-
-def check_chain_name(name: str, new: bool = False) -> None:
-    """A chain's name as a command names it; `new` also keeps it apart from targets. Refusal otherwise."""
-    if not name:
-        raise Refusal("empty chain name")
-    if name[0] in "-!":
-        raise Refusal(f"chain name `{name}' begins with `{name[0]}'")
-    if len(name.encode("utf-8", "surrogateescape")) > CHAIN_LIMIT:
-        raise Refusal(f"chain name `{name}' is longer than {CHAIN_LIMIT} bytes")
-    if any(c in " \t\n\v\f\r" for c in name):
-        raise Refusal(f"chain name `{name}' has a blank in it")
-    if new and (name in VERDICTS or name in TARGETS[4] or name in TARGETS[6]):
-        raise Refusal(f"chain name `{name}' is a target's name")
 
 
 def parse(words: Sequence[str], family: int, chains: Container[str] = (), restoring: bool = False) -> Command:

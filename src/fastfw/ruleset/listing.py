@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastfw.ruleset.address import Interface, Network, address_text, mask_length, network_text
+from fastfw.ruleset.command import Command
 from fastfw.ruleset.describe import describe
 from fastfw.ruleset.ext.ct import NoTrack
 from fastfw.ruleset.ext.standard import VERDICTS, Jump
-from fastfw.ruleset.grammar import Command
 from fastfw.ruleset.model import Chain, Rule
 from fastfw.ruleset.names import protocol_name
 

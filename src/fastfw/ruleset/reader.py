@@ -6,10 +6,11 @@ import copy
 import re
 from collections.abc import Iterator
 
-from fastfw.ruleset.commands import apply
+from fastfw.ruleset.apply import apply
+from fastfw.ruleset.command import CHAIN_LIMIT, Misplaced, counter
 from fastfw.ruleset.errors import Refusal, RulesetError
 from fastfw.ruleset.ext.standard import VERDICTS
-from fastfw.ruleset.grammar import CHAIN_LIMIT, Misplaced, counter, parse
+from fastfw.ruleset.grammar import parse
 from fastfw.ruleset.model import TABLES, Chain, Ruleset, Table
 from fastfw.ruleset.verify import verify
 

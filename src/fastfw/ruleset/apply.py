@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fastfw.ruleset.command import Command, Misplaced
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.standard import Jump
-from fastfw.ruleset.grammar import Command, Misplaced, parse
+from fastfw.ruleset.grammar import parse
 from fastfw.ruleset.listing import list_chain
 from fastfw.ruleset.model import TABLES, Chain, Rule, Ruleset, Table
 
