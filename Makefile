@@ -84,6 +84,27 @@ portable: build $(VENV)/.cmake  ## the tests without SIMD
 	cmake --build build/portable -j
 	$(CTEST) build/portable
 
+FUZZ_C  := packet sequence
+FUZZ_PY := ruleset capture helper
+
+fuzz: build $(VENV)/.cmake      ## every fuzzer for TIME seconds; clang
+	@.ci/need fuzz
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris
+	@CC=clang $(CMAKE) -S . -B build/fuzz -DCMAKE_C_COMPILER=clang -DFASTFW_FUZZ=ON \
+	    -DFASTFW_SANITIZE=address,undefined >/dev/null
+	@cmake --build build/fuzz -j
+	@$(PY) -m fuzz seeds build/seeds
+	@mkdir -p $(addprefix build/corpus/,$(FUZZ_C) $(FUZZ_PY)) build/findings
+	@for target in $(FUZZ_C); do \
+	    echo "fuzzing $$target for $(TIME) s"; \
+	    PYTHONPATH=build/fuzz/package:. LD_PRELOAD=$$(clang -print-file-name=libclang_rt.asan-$$(uname -m).so) \
+	    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PY) -m fuzz $$target -max_total_time=$(TIME) -print_final_stats=1 \
+	        -artifact_prefix=build/findings/$$target- build/corpus/$$target build/seeds/$$target || exit 1; done
+	@for target in $(FUZZ_PY); do \
+	    echo "fuzzing $$target for $(TIME) s"; \
+	    PYTHONPATH=. $(PY) -m fuzz $$target -max_total_time=$(TIME) -print_final_stats=1 \
+	        -artifact_prefix=build/findings/$$target- build/corpus/$$target build/seeds/$$target || exit 1; done
+
 dist: build      ## a source distribution and a wheel, in dist/
 	$(PY) -m build --outdir dist .
 

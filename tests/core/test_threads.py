@@ -23,7 +23,7 @@ def udp(source: int, port: int) -> bytes:
 
 
 def test_threads_share_one_table() -> None:
-    """Four threads that send the packets of their own connections, and one that lists, flush nothing and lose nothing."""
+    """Four threads that send the packets of their own connections, and one that lists, lose nothing."""
     engine = fastfw.Engine(settings={"nf_conntrack_max": 100_000})
     failures: list[BaseException] = []
     done = threading.Event()
