@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import numpy as np
@@ -190,25 +191,40 @@ def test_ruleset_given_away_is_not_touched() -> None:
     assert counts(fw) == [1]
 
 
-def flat(seed: int, family: int) -> fastfw.Ruleset:
-    return fastfw.Ruleset.parse(ruleset(seed, family), family)
+def all_tables(seed: int, family: int) -> str:
+    """A random ruleset in every table that is evaluated; marks are set in some and asked for in others."""
+    filtered = ruleset(seed, family)
+    mangle = ruleset(seed + 1, family).replace("*filter", "*mangle")
+    mangle = re.sub("-j REJECT.*", "-j DROP", mangle)
+    mangle = re.sub("-j LOG.*", "-j MARK --set-xmark 0x1/0x3", mangle, count=3)
+    raw = re.sub("-j REJECT.*", "-j DROP", ruleset(seed + 2, family)).replace("*filter", "*raw")
+    raw = re.sub(":(INPUT|FORWARD|OUTPUT) .*\n", "", raw).replace("-A FORWARD", "-A first")
+    raw = raw.replace("*raw\n", "*raw\n:first - [0:0]\n").replace("COMMIT", "-A PREROUTING -j first\nCOMMIT")
+    security = re.sub("-j REJECT.*", "-j DROP", ruleset(seed + 3, family)).replace("*filter", "*security")
+    return raw + mangle + filtered + security
 
 
-@pytest.mark.parametrize("turn", range(8))
-def test_remembered_paths_change_nothing(seed: int, turn: int) -> None:
-    """With and without remembered paths: the same verdicts, rules, marks and counters."""
+@pytest.mark.parametrize("turn", range(10))
+def test_paths_and_classifier_change_nothing(seed: int, turn: int) -> None:
+    """Walking rule by rule, with a classifier, with remembered paths, with both: the same verdicts, rules, marks, counters."""
     random = Random(seed + turn)
     number = random.randrange(1 << 20)
+    make = all_tables if turn % 2 else ruleset
     packets = generate(number, 4000, random.choice((0.0, 0.1, 0.3)))
     times = np.cumsum(np.array([random.randrange(2_000_000) for _ in packets])) + SECOND
     results = []
-    for remember in (True, False):
-        fw = fastfw.Engine()
-        for family in (4, 6):
-            fw._replace(family, compile_ruleset(flat(number, family), remember=remember))
-        out = run(fw, packets, times=times)
-        results.append((out, [fw._rule_counters(family).tolist() for family in (4, 6)]))
-    (one, counted), (other, recounted) = results
-    for name in ("verdict", "state", "rule", "mark", "reason"):
-        assert np.array_equal(one[name], other[name]), f"seed {number}: {name}"
-    assert counted == recounted, f"seed {number}"
+    for remember in (False, True):
+        for classify in (False, True):
+            fw = fastfw.Engine()
+            for family in (4, 6):
+                rules = fastfw.Ruleset.parse(make(number, family), family)
+                fw._replace(family, compile_ruleset(rules, remember=remember, classify=classify))
+            hook = ("FORWARD", "INPUT", "OUTPUT")[turn % 3]
+            out = run(fw, packets, times=times, hook=hook)
+            results.append((out, [fw._rule_counters(family).tolist() for family in (4, 6)]))
+    plain, counted = results[0]
+    for other, recounted in results[1:]:
+        for name in ("verdict", "state", "rule", "mark", "reason"):
+            differs = np.flatnonzero(plain[name] != other[name])
+            assert not len(differs), f"ruleset {number}, packet {differs[0]}: {name}"
+        assert counted == recounted, f"ruleset {number}"

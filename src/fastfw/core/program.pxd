@@ -5,6 +5,7 @@ policy of a built-in chain, or the return of a user's. An index into this array 
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastfw.core.classifier cimport Candidates, Classifier
 from fastfw.core.conntrack cimport Tracker
 from fastfw.core.flows cimport Entry
 from fastfw.core.paths cimport HITS, Counter, Paths
@@ -159,6 +160,7 @@ ctypedef struct Program:
     Stage stages[HOOKS][STAGES]
     uint32_t stage_count[HOOKS]
     Paths paths
+    Classifier classifier
 
 
 # What a walk knows of its packet.
@@ -179,5 +181,9 @@ ctypedef struct Look:
     uint8_t hotdrop         # a match could not read what it needs: the packet is dropped
     uint8_t tracked         # a sound packet of a connection: the order of tests cannot be told
     uint8_t varies          # a rule's answer was for this packet alone
+    uint8_t point           # a Point
+    uint8_t gathered        # `candidates` has the sets of addresses, ports, protocol and state
+    uint8_t placed          # and those of the interfaces at this point of the way
+    Candidates candidates
     uint32_t hit_count
     uint32_t hits[HITS]

@@ -26,6 +26,7 @@ class Rules:
         status_mask: int,
         looks_at_connmark: bool,
         remember: bool = True,
+        classify: bool = True,
     ) -> None: ...
     def bind_interface(self, number: int, name: str) -> None:
         """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""

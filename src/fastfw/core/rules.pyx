@@ -5,7 +5,12 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from fastfw.core.bytes cimport be16, likely, unlikely
+from fastfw.core.bytes cimport be16, be32, likely, unlikely
+from fastfw.core.classifier cimport (
+    FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, Candidates,
+    Classifier, Fact, candidates_add, candidates_next, candidates_rewind, fact_address4, fact_address6, fact_value,
+)
+from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
 from fastfw.core.conntrack cimport Tracker, conntrack_entry
 from fastfw.core.flows cimport Entry
 from fastfw.core.paths cimport (
@@ -22,12 +27,13 @@ from fastfw.core.terms cimport (
     VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
 )
 from fastfw.core.wire cimport (
-    KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ROUTING,
-    Packet, wire_options4_pass,
+    KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ICMP,
+    PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet, wire_options4_pass,
 )
 
 cdef enum:
     INTERFACES = 65536
+    FEW = 4                  # rules that are sooner asked than picked from
     LAST_BASE = 0xffff0000   # path ids start again before they run out
 
 
@@ -77,6 +83,7 @@ cdef inline void look_at(Look *look, Program *program, Tracker *t, Packet *p, En
     look.broken = 0
     look.hotdrop = 0
     look.varies = 0
+    look.gathered = 0
     look.hit_count = 0
     look.tracked = p.kind == KIND_TRACK
     look.fragment = p.frag_off & 0xfff8 != 0
@@ -98,6 +105,70 @@ cdef inline void set_interfaces(Look *look, uint8_t point) noexcept nogil:
     cdef Packet *p = look.p
     look.iif = rows[0 if p.hook == HOOK_OUTPUT else p.iif]
     look.oif = rows[0 if point == POINT_PREROUTING or point == POINT_INPUT else p.oif]
+    look.point = point
+    look.placed = 0
+
+
+cdef inline bint header_readable(const Look *look) noexcept nogil:
+    """Whether no match can fail to read a transport header it asks for."""
+    cdef uint32_t offset
+    if look.proto == PROTO_TCP:
+        if look.room < 20:
+            return False
+        offset = (look.l4[12] >> 4) * 4
+        return 20 <= offset <= look.room
+    if look.proto == PROTO_UDP or look.proto == PROTO_ICMP or look.proto == PROTO_ICMPV6:
+        return look.room >= 8
+    return look.room >= 16
+
+
+cdef inline void add_address(const Look *look, Candidates *s, const Fact *f, uint32_t at4, uint32_t at6) noexcept nogil:
+    cdef const uint8_t *ip = look.p.data
+    if look.p.family == 4:
+        candidates_add(s, fact_address4(f, be32(ip + at4)))
+    else:
+        candidates_add(s, fact_address6(f, <uint64_t> be32(ip + at6) << 32 | be32(ip + at6 + 4),
+                                        <uint64_t> be32(ip + at6 + 8) << 32 | be32(ip + at6 + 12)))
+
+
+cdef inline bint useful(const Fact *f, bint readable) noexcept nogil:
+    """A rule that may drop a packet because a header cannot be read must be met, whatever it asks for after that."""
+    return f.used and (likely(readable) or not f.late)
+
+
+cdef void gather(Look *look) noexcept nogil:
+    """The packet's candidates among the rules at this point of the way."""
+    cdef const Classifier *c = &look.program.classifier
+    cdef const Fact *f = c.facts
+    cdef Candidates *s = &look.candidates
+    cdef Packet *p = look.p
+    cdef bint readable
+    if not look.gathered:
+        look.gathered = 1
+        s.count = 0
+        readable = not look.broken and (look.fragment or header_readable(look))
+        if useful(f + FACT_SOURCE, readable):
+            add_address(look, s, f + FACT_SOURCE, 12, 8)
+        if useful(f + FACT_TARGET, readable):
+            add_address(look, s, f + FACT_TARGET, 16, 24)
+        if useful(f + FACT_PROTOCOL, readable) and not look.broken:
+            candidates_add(s, fact_value(f + FACT_PROTOCOL, look.proto))
+        if not look.fragment:
+            if useful(f + FACT_DPORT, readable):
+                candidates_add(s, fact_value(f + FACT_DPORT, be16(look.l4 + 2)))
+            if useful(f + FACT_SPORT, readable):
+                candidates_add(s, fact_value(f + FACT_SPORT, be16(look.l4)))
+        if useful(f + FACT_STATE, readable):
+            candidates_add(s, fact_value(f + FACT_STATE, p.state))
+        s.fixed = s.count
+    s.count = s.fixed
+    if f[FACT_IIF].used:
+        candidates_add(s, f[FACT_IIF].by_interface[0 if p.hook == HOOK_OUTPUT else p.iif])
+    if f[FACT_OIF].used:
+        candidates_add(s, f[FACT_OIF].by_interface[
+            0 if look.point == POINT_PREROUTING or look.point == POINT_INPUT else p.oif])
+    candidates_rewind(s)
+    look.placed = 1
 
 
 cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
@@ -109,6 +180,7 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
     elif rule.action == ACT_NOTRACK:
         p.kind = KIND_UNTRACKED
         p.state = STATE_UNTRACKED
+        look.gathered = look.placed = 0
     elif rule.action == ACT_TOS:
         look.tos = <uint8_t> ((look.tos & ~rule.b) ^ rule.a)
     elif rule.action == ACT_TTL_SET:
@@ -154,9 +226,15 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
     """One built-in chain from its first rule to a verdict; the rule that decided is left in p.rule."""
     cdef Program *program = look.program
     cdef uint32_t at = stage.first
+    cdef uint32_t end = stage.policy
     cdef uint32_t depth = 0
     cdef const Rule *rule
     while True:
+        if end - at > FEW and program.classifier.ready:
+            if not look.placed:
+                gather(look)
+            if look.candidates.count:
+                at = candidates_next(&program.classifier, &look.candidates, at, end)
         rule = program.rules + at
         if not rule_holds(look, rule):
             if unlikely(look.hotdrop):
@@ -179,14 +257,17 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
             program.stack[depth] = at + 1
             depth += 1
             at = rule.a
+            end = program.rules[at].end
         elif rule.action == ACT_GOTO:
             at = rule.a
+            end = program.rules[at].end
         elif rule.action == ACT_RETURN or rule.action == ACT_END:
             if depth:
                 depth -= 1
                 at = program.stack[depth]
+                end = program.rules[at].end
             else:
-                at = stage.policy
+                at = end = stage.policy
         else:
             act(look, rule)
             at += 1
@@ -320,7 +401,7 @@ cdef class Rules:
     def __cinit__(self, int family, const uint8_t[::1] rules, const uint8_t[::1] predicates,
                   const uint8_t[::1] counters, const uint8_t[::1] words, const uint8_t[::1] numbers,
                   const uint64_t[:, ::1] limits, list stages, tuple chains, list patterns, uint32_t status_mask,
-                  bint looks_at_connmark, bint remember=True):
+                  bint looks_at_connmark, bint remember=True, bint classify=True):
         cdef Program *program = &self.program
         cdef Stage *stage
         cdef uint32_t i
@@ -355,6 +436,8 @@ cdef class Rules:
             stage.policy = policy
             stage.point = point
             stage.decides = table == "filter"
+        if classify and classifier_build(program) < 0:
+            raise MemoryError("no memory for the compiled ruleset")
         self.chains = chains
         self.patterns = patterns
         self.bind_interface(0, "")
@@ -374,6 +457,7 @@ cdef class Rules:
                 free(program.interfaces[i])
         free(program.interfaces)
         paths_free(&program.paths)
+        classifier_free(&program.classifier)
 
     cpdef void bind_interface(self, int number, str name):
         """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
@@ -386,6 +470,8 @@ cdef class Rules:
             if name.startswith(start) if wildcard else name == start:
                 row[<size_t> place >> 6] |= <uint64_t> 1 << (<size_t> place & 63)
         self.program.interfaces[number] = row
+        if classifier_bind(&self.program, number, row) < 0:
+            raise MemoryError("no memory for the compiled ruleset")
 
     def rule_name(self, int index):
         """`table:chain:rule:N` or `table:chain:policy:N` (`return` at a user chain's end); N counts from 1."""

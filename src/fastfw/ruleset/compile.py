@@ -148,7 +148,7 @@ class Compiler:
                         found.append((hook, int(point), first, end_of[table, chain], table))
         return found
 
-    def compiled(self, remember: bool) -> Rules:
+    def compiled(self, remember: bool, classify: bool) -> Rules:
         """The program."""
         self.place_chains()
         for table, name, _first, end in self.chains:
@@ -168,17 +168,18 @@ class Compiler:
             assembly.status_mask,
             assembly.looks_at_connmark,
             remember,
+            classify,
         )
 
 
-def compile_ruleset(ruleset: Ruleset, *, remember: bool = True) -> Rules:
+def compile_ruleset(ruleset: Ruleset, *, remember: bool = True, classify: bool = True) -> Rules:
     """A ruleset as the core evaluates it, its counters included.
 
     Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
-    rules. RulesetError: the kernel would refuse the ruleset, or a rule asks or does what cannot be known or done here.
+    rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
     ruleset.check()
-    return Compiler(ruleset).compiled(remember)
+    return Compiler(ruleset).compiled(remember, classify)
 
 
 def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:

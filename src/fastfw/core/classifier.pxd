@@ -1,0 +1,121 @@
+"""Which rules can match a packet at all, found without asking them one by one.
+
+For each of eight facts (addresses, ports, protocol, state, interfaces) the values fall into ranges within which the same
+rules can match. Every such set of rules is kept as bits, words without any left out; a packet's candidates are the AND of
+its facts' sets (after Baboescu and Varghese, "Scalable packet classification", 2001). Candidates come in the rules' order
+and are then asked in full, so a fact that is not looked at costs time, never exactness.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef enum:
+    FACT_SOURCE = 0
+    FACT_TARGET = 1
+    FACT_SPORT = 2
+    FACT_DPORT = 3
+    FACT_PROTOCOL = 4
+    FACT_STATE = 5
+    FACT_IIF = 6
+    FACT_OIF = 7
+    FACTS = 8
+
+
+# Where a rule begins or ceases to be possible as a fact's value grows. Values of one word are in `low`.
+ctypedef struct Edge:
+    uint64_t high
+    uint64_t low
+    uint32_t rule
+    uint32_t unused
+
+
+# Sets lie one after another in `sets`: a summary of `blocks` words with a bit for each word of the set that is not zero,
+# then for each of these blocks the number of words before it, then the words.
+ctypedef struct Fact:
+    uint64_t *sets
+    uint32_t *set_of        # place of the set in `sets`: by range, or by value where there are no bounds
+    uint64_t *wide          # IPv6: first addresses of the ranges, two words each, host order
+    uint32_t *narrow        # IPv4: first addresses of the ranges
+    uint32_t *start         # IPv4: by an address's first 16 bits, the last range that begins at or before them
+    uint32_t ranges
+    uint8_t used            # 1: rules ask for it
+    uint8_t late            # 1: some rule asks for it after what drops packets whose headers cannot be read
+    uint64_t **by_interface # interfaces: the set by number
+
+
+# What a rule says of an interface.
+ctypedef struct Side:
+    uint32_t rule
+    uint32_t pattern
+    uint8_t invert
+
+
+ctypedef struct Classifier:
+    uint8_t ready           # 0: rules are asked one by one
+    uint8_t family
+    uint32_t rules
+    uint32_t words          # of a set of rules, none left out
+    uint32_t blocks         # words of a summary
+    Fact facts[FACTS]
+    Side *sides[2]          # incoming, outgoing
+    uint32_t side_count[2]
+
+
+# The candidates of one packet.
+ctypedef struct Candidates:
+    const uint64_t *sets[FACTS]
+    uint32_t count
+    uint32_t fixed          # how many of `sets` hold for every chain on the way: all but the interfaces'
+    uint32_t block          # the block of words at hand
+    uint32_t word           # the word at hand
+    uint64_t words_left     # AND of the summaries, words behind the one at hand
+    uint64_t rules_left     # AND of the words
+
+
+cdef uint32_t candidates_next(const Classifier *c, Candidates *s, uint32_t first, uint32_t end) noexcept nogil
+
+
+cdef inline void candidates_rewind(Candidates *s) noexcept nogil:
+    s.block = 0xffffffff
+    s.word = 0xffffffff
+
+
+cdef inline void candidates_add(Candidates *s, const uint64_t *of) noexcept nogil:
+    s.sets[s.count] = of
+    s.count += 1
+
+
+cdef inline const uint64_t *fact_value(const Fact *f, uint32_t value) noexcept nogil:
+    """The set of a port, protocol or state."""
+    return f.sets + f.set_of[value]
+
+
+cdef inline const uint64_t *fact_address4(const Fact *f, uint32_t address) noexcept nogil:
+    """The set of an IPv4 address in host order."""
+    cdef uint32_t at = f.start[address >> 16]
+    cdef uint32_t left = f.start[(address >> 16) + 1] - at
+    cdef uint32_t half
+    while left:
+        half = (left + 1) >> 1
+        if f.narrow[at + half] <= address:
+            at += half
+            left -= half
+        else:
+            left = half - 1
+    return f.sets + f.set_of[at]
+
+
+cdef inline const uint64_t *fact_address6(const Fact *f, uint64_t high, uint64_t low) noexcept nogil:
+    """The set of an IPv6 address in host order."""
+    cdef uint32_t at = 0
+    cdef uint32_t left = f.ranges - 1
+    cdef uint32_t half
+    cdef const uint64_t *bound
+    while left:
+        half = (left + 1) >> 1
+        bound = f.wide + 2 * (at + half)
+        if bound[0] < high or (bound[0] == high and bound[1] <= low):
+            at += half
+            left -= half
+        else:
+            left = half - 1
+    return f.sets + f.set_of[at]
