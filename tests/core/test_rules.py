@@ -206,7 +206,7 @@ def all_tables(seed: int, family: int) -> str:
 
 @pytest.mark.parametrize("turn", range(10))
 def test_paths_and_classifier_change_nothing(seed: int, turn: int) -> None:
-    """Walking rule by rule, with a classifier, with remembered paths, with both: the same verdicts, rules, marks, counters."""
+    """Rule by rule, with a classifier, with remembered paths, with both: the same verdicts, rules, marks, counters."""
     random = Random(seed + turn)
     number = random.randrange(1 << 20)
     make = all_tables if turn % 2 else ruleset

@@ -1,9 +1,9 @@
 """Which rules can match a packet at all, found without asking them one by one.
 
-For each of eight facts (addresses, ports, protocol, state, interfaces) the values fall into ranges within which the same
-rules can match. Every such set of rules is kept as bits, words without any left out; a packet's candidates are the AND of
-its facts' sets (after Baboescu and Varghese, "Scalable packet classification", 2001). Candidates come in the rules' order
-and are then asked in full, so a fact that is not looked at costs time, never exactness.
+For each of eight facts (addresses, ports, protocol, state, interfaces) the values fall into ranges within which the
+same rules can match. Every such set of rules is kept as bits, words without any left out; a packet's candidates are the
+AND of its facts' sets (after Baboescu and Varghese, "Scalable packet classification", 2001). Candidates come in the
+rules' order and are then asked in full, so a fact that is not looked at costs time, never exactness.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -28,8 +28,8 @@ ctypedef struct Edge:
     uint32_t unused
 
 
-# Sets lie one after another in `sets`: a summary of `blocks` words with a bit for each word of the set that is not zero,
-# then for each of these blocks the number of words before it, then the words.
+# Sets lie one after another in `sets`: a summary of `blocks` words with a bit for each word of the set that is not
+# zero, then for each of these blocks the place of its first word, then the words.
 ctypedef struct Fact:
     uint64_t *sets
     uint32_t *set_of        # place of the set in `sets`: by range, or by value where there are no bounds
@@ -39,7 +39,7 @@ ctypedef struct Fact:
     uint32_t ranges
     uint8_t used            # 1: rules ask for it
     uint8_t late            # 1: some rule asks for it after what drops packets whose headers cannot be read
-    uint64_t **by_interface # interfaces: the set by number
+    uint64_t **by_interface  # interfaces: the set by number
 
 
 # What a rule says of an interface.

@@ -3,7 +3,7 @@
 What a rule says of a fact is taken from its first predicate about it, and from those alone that stand before any which
 remembers being asked: a rule that would have to be asked is always a candidate.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -13,9 +13,9 @@ from fastfw.core.classifier cimport (
     Edge, Fact, Side,
 )
 from fastfw.core.program cimport (
-    OP_DPORT, OP_HEADER, OP_IIF, OP_OIF, OP_PORTS, OP_PROTOCOL, OP_SOURCE4, OP_SOURCE6, OP_SOURCE_RANGE4, OP_SOURCE_RANGE6,
-    OP_SPORT, OP_STATE, OP_STATEFUL, OP_TARGET4, OP_TARGET6, OP_TARGET_RANGE4, OP_TARGET_RANGE6, SIDE_SOURCE,
-    SIDE_TARGET, Predicate, Program, Rule,
+    OP_DPORT, OP_HEADER, OP_IIF, OP_OIF, OP_PORTS, OP_PROTOCOL, OP_SOURCE4, OP_SOURCE6, OP_SOURCE_RANGE4,
+    OP_SOURCE_RANGE6, OP_SPORT, OP_STATE, OP_STATEFUL, OP_TARGET4, OP_TARGET6, OP_TARGET_RANGE4, OP_TARGET_RANGE6, SIDE_SOURCE,
+    SIDE_TARGET, Predicate, Program,
 )
 
 cdef enum:
@@ -474,7 +474,7 @@ cdef int classifier_bind(Program *program, uint32_t number, const uint64_t *row)
     cdef Classifier *c = &program.classifier
     cdef Writer writer
     cdef const Side *side
-    cdef uint32_t i, place
+    cdef uint32_t i
     cdef int which, fact
     for which in range(2):
         fact = FACT_OIF if which else FACT_IIF

@@ -393,9 +393,9 @@ cdef void *copied(const uint8_t[::1] source, size_t item) except NULL:
 cdef class Rules:
     """A compiled ruleset of one family; fastfw.ruleset.compile makes it, one Engine at a time uses it.
 
-    `rules`, `predicates`, `counters`, `words` and `numbers` are the bytes of program.pxd's arrays; `limits` has cost and
-    cap of every bucket. `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way; `chains`
-    lists (table, chain, first rule, end); `patterns` the (name, wildcard) of the rules' interfaces.
+    `rules`, `predicates`, `counters`, `words` and `numbers` are the bytes of program.pxd's arrays; `limits` has cost
+    and cap of every bucket. `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way;
+    `chains` lists (table, chain, first rule, end); `patterns` the (name, wildcard) of the rules' interfaces.
     """
 
     def __cinit__(self, int family, const uint8_t[::1] rules, const uint8_t[::1] predicates,

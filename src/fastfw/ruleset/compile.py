@@ -176,7 +176,8 @@ def compile_ruleset(ruleset: Ruleset, *, remember: bool = True, classify: bool =
     """A ruleset as the core evaluates it, its counters included.
 
     Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
-    rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel would refuse the ruleset, or a rule asks or does what cannot be known or done here.
+    rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel
+    would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
     ruleset.check()
     return Compiler(ruleset).compiled(remember, classify)

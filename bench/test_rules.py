@@ -1,0 +1,215 @@
+"""How fast rules are: new connections through ClassBench's sets, established ones beside large rulesets, loading.
+
+The sets lie in the directory FASTFW_CLASSBENCH names (acl1_1k, fw1_1k, ipc1_1k as published by H. Song); larger ones are
+grown from them by moving each rule's prefixes and ports, which keeps their structure. CPU time of one thread, medians.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bulk import SYN, Batch, Connections, establish, tcp
+from report import Reporter
+
+from fastfw import Engine, Ruleset
+from fastfw.ruleset.compile import compile_ruleset
+
+SETS = Path(os.environ.get("FASTFW_CLASSBENCH", "classbench"))
+PACKETS = 200_000
+ROUNDS = 7
+
+LINE = re.compile(
+    r"@([\d.]+)/(\d+)\s+([\d.]+)/(\d+)\s+(\d+) : (\d+)\s+(\d+) : (\d+)\s+0x([0-9a-f]+)/0x([0-9a-f]+)", re.IGNORECASE
+)
+
+Filter = tuple[int, int, int, int, int, int, int, int, int, int]
+"""Source, its prefix length, destination, its prefix length, ports from and to of both, protocol, its mask."""
+
+
+def number(address: str) -> int:
+    """An address as a number."""
+    a, b, c, d = map(int, address.split("."))
+    return a << 24 | b << 16 | c << 8 | d
+
+
+def dotted(value: int) -> str:
+    """A number as an address."""
+    return ".".join(str(value >> shift & 255) for shift in (24, 16, 8, 0))
+
+
+def read(path: Path) -> list[Filter]:
+    """The filters of a ClassBench file."""
+    found: list[Filter] = []
+    for line in path.read_text().splitlines():
+        match = LINE.match(line)
+        if match:
+            source, slen, target, dlen, s0, s1, d0, d1, protocol, mask = match.groups()
+            found.append(
+                (number(source), int(slen), number(target), int(dlen), int(s0), int(s1), int(d0), int(d1),
+                 int(protocol, 16), int(mask, 16))
+            )  # fmt: skip
+    return found
+
+
+def grown(filters: list[Filter], count: int, seed: int) -> list[Filter]:
+    """`count` filters like the given ones: prefixes keep their length and their nesting, ports their width."""
+    random = np.random.default_rng(seed)
+    out = list(filters)
+    turn = 0
+    while len(out) < count:
+        turn += 1
+        shift = int(random.integers(1, 1 << 32))
+        for source, slen, target, dlen, s0, s1, d0, d1, protocol, mask in filters:
+            one = (source ^ shift) & prefix(slen)
+            two = (target ^ shift * 2654435761) & prefix(dlen)
+            if d0 == d1 and d0 > 1023:
+                d0 = d1 = 1024 + (d0 + turn * 977) % 64000
+            out.append((one, slen, two, dlen, s0, s1, d0, d1, protocol, mask))
+    return list(dict.fromkeys(out))[:count]
+
+
+def prefix(length: int) -> int:
+    """A prefix length as a mask."""
+    return 0xFFFFFFFF << 32 - length & 0xFFFFFFFF
+
+
+def lines(filters: list[Filter]) -> Iterator[str]:
+    """The filters as rules of chain FORWARD; those that name no protocol but ports stand for TCP."""
+    for source, slen, target, dlen, s0, s1, d0, d1, protocol, mask in filters:
+        words = ["-A FORWARD"]
+        if slen:
+            words.append(f"-s {dotted(source & prefix(slen))}/{slen}")
+        if dlen:
+            words.append(f"-d {dotted(target & prefix(dlen))}/{dlen}")
+        ports = (s0, s1) != (0, 65535) or (d0, d1) != (0, 65535)
+        name = {6: "tcp", 17: "udp", 1: "icmp"}.get(protocol if mask else -1)
+        if ports and name not in ("tcp", "udp"):
+            name = "tcp"
+        if name:
+            words.append(f"-p {name}")
+        elif mask:
+            words.append(f"-p {protocol}")
+        if ports:
+            words.append(f"-m {name}")
+            if (s0, s1) != (0, 65535):
+                words.append(f"--sport {s0}:{s1}")
+            if (d0, d1) != (0, 65535):
+                words.append(f"--dport {d0}:{d1}")
+        yield " ".join([*words, "-j ACCEPT"])
+
+
+def ruleset(filters: list[Filter]) -> Ruleset:
+    """The filters in front of a policy that drops."""
+    return Ruleset.parse("\n".join(["*filter", ":FORWARD DROP [0:0]", *lines(filters), "COMMIT", ""]))
+
+
+def packets(filters: list[Filter], count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """TCP SYNs that fall into random filters, each at a random place of its ranges."""
+    random = np.random.default_rng(seed)
+    chosen = np.array(filters, np.int64)[random.integers(0, len(filters), count)]
+
+    def address(value: np.ndarray[Any, Any], length: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        rest = (np.int64(1) << (32 - length)) - 1
+        return (value & ~rest | random.integers(0, 1 << 32, count) & rest).astype(np.uint32)
+
+    def port(low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return (low + random.integers(0, 1 << 16, count) % (high - low + 1)).astype(np.uint32)
+
+    return tcp(
+        address(chosen[:, 0], chosen[:, 1]), address(chosen[:, 2], chosen[:, 3]), port(chosen[:, 4], chosen[:, 5]),
+        port(chosen[:, 6], chosen[:, 7]), np.full(count, 1000, np.uint32), np.zeros(count, np.uint32), SYN,
+    )  # fmt: skip
+
+
+def median_time(engine: Engine, batch: Batch, benchmark: Any) -> float:
+    """Seconds of CPU time to judge a batch by an engine that knows no connection."""
+    times = []
+
+    def once() -> None:
+        engine.flush()
+        began = time.thread_time()
+        batch.judge(engine)
+        times.append(time.thread_time() - began)
+
+    benchmark.pedantic(once, rounds=ROUNDS, warmup_rounds=1)
+    return float(np.median(times[1:]))
+
+
+@pytest.mark.parametrize("count", [1_000, 10_000])
+@pytest.mark.parametrize("name", ["acl1", "fw1", "ipc1"])
+def test_new_connections(
+    name: str, count: int, benchmark: Any, reporter: Reporter, read_lines: Callable[[], float]
+) -> None:
+    """First packets of connections, each into another filter; and what of that is the rules' part."""
+    path = SETS / f"{name}_1k"
+    if not path.exists():
+        pytest.skip(f"no ClassBench set {path}: FASTFW_CLASSBENCH names their directory")
+    filters = grown(read(path), count, seed=1)
+    rows = Batch(packets(filters, PACKETS, seed=2))
+    yardstick = read_lines()
+    bare = Engine(settings={"nf_conntrack_max": 4 * PACKETS})
+    took = []
+    for _ in range(3):
+        bare.flush()
+        began = time.thread_time()
+        rows.judge(bare)
+        took.append(time.thread_time() - began)
+    engine = Engine(rules4=ruleset(filters), settings={"nf_conntrack_max": 4 * PACKETS})
+    seconds = median_time(engine, rows, benchmark)
+    reporter.rate(benchmark, f"{name}, {count} rules, new connections", PACKETS / seconds, yardstick)
+    reporter.rate(
+        benchmark, f"{name}, {count} rules, the rules' part", PACKETS / (seconds - float(np.median(took))), yardstick
+    )
+
+
+@pytest.mark.parametrize("count", [10, 10_000])
+def test_established_beside_many_rules(
+    count: int, benchmark: Any, reporter: Reporter, read_lines: Callable[[], float]
+) -> None:
+    """Established connections whose rule stands last: their cost does not follow the number of rules."""
+    text = [f"-A FORWARD -s 172.16.{i >> 8}.{i & 255}/32 -p tcp -m tcp --dport {i} -j ACCEPT" for i in range(count)]
+    rules = Ruleset.parse(
+        "\n".join(["*filter", ":FORWARD DROP [0:0]", *text, "-A FORWARD -p tcp -j ACCEPT", "COMMIT", ""])
+    )
+    connections = Connections(1000)
+    engine = Engine(rules4=rules)
+    establish(engine, connections)
+    batch = Batch(connections.mixed(PACKETS, seed=1), 10**18 + 1_000_000)
+    yardstick = read_lines()
+    times = []
+
+    def once() -> None:
+        began = time.thread_time()
+        batch.judge(engine)
+        times.append(time.thread_time() - began)
+
+    benchmark.pedantic(once, rounds=ROUNDS, warmup_rounds=1)
+    reporter.rate(benchmark, f"established, {count} rules", PACKETS / float(np.median(times[1:])), yardstick)
+
+
+@pytest.mark.parametrize("part", ["reading", "compiling"])
+def test_loading(part: str, benchmark: Any, reporter: Reporter) -> None:
+    """Ten thousand rules from text to an engine's program."""
+    text = "\n".join(
+        ["*filter"]
+        + [f"-A FORWARD -s 10.{i >> 8}.{i & 255}.0/24 -p tcp -m tcp --dport {i} -j ACCEPT" for i in range(10_000)]
+        + ["COMMIT", ""]
+    )
+    rules = Ruleset.parse(text)
+    work: Callable[[], object] = (lambda: Ruleset.parse(text)) if part == "reading" else lambda: compile_ruleset(rules)
+    times = []
+
+    def once() -> None:
+        began = time.thread_time()
+        work()
+        times.append(time.thread_time() - began)
+
+    benchmark.pedantic(once, rounds=3, warmup_rounds=1)
+    reporter.value(benchmark, f"{part} 10 000 rules", 1000 * float(np.median(times)), "ms")
