@@ -7,17 +7,18 @@ import os
 import pickle
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 
 import numpy as np
 import numpy.typing as npt
 
 from fastfw import state
-from fastfw.connection import Connection, Expectation, from_entry, from_expect
+from fastfw.connection import SCTP, TCP, Connection, Expectation, from_entry, from_expect
 from fastfw.core.engine import DECISION, Core
+from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.rules import Rules
 from fastfw.core.settings import TABLE as SETTINGS
-from fastfw.core.snapshot import entries, expectations
+from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove
 from fastfw.core.terms import Hook, Reason
 from fastfw.helpers import Helper, Spec, parse_spec
 from fastfw.ruleset import Ruleset
@@ -221,12 +222,35 @@ class Engine(Core):
 
     def connections(self) -> Iterator[Connection]:
         """The live connections, as they are now; in no particular order."""
-        table, indices, extras = entries(self)
+        yield from self._told(*entries(self))
+
+    def _told(
+        self,
+        table: npt.NDArray[np.void],
+        indices: npt.NDArray[np.uint32],
+        extras: npt.NDArray[np.void] | None,
+    ) -> Iterator[Connection]:
         now = self.now
         counts = [None] * len(table) if extras is None else extras.tolist()
         names = self.helper_names()
         for row, index, counted in zip(table.tolist(), indices.tolist(), counts, strict=True):
             yield from_entry(row, index, now, names, counted)
+
+    def insert(self, connection: Connection) -> bool:
+        """Enter a connection that no packet made, as conntrack -I does; False where it is known already or the table is
+        full. TCP's windows are learned from the packets that come.
+        """
+        states = {TCP: TCP_STATES, SCTP: SCTP_STATES}.get(connection.protocol, ())
+        row = entry_of(connection, self.now, {name: number for number, name in enumerate(states)})
+        return put_entries(self, row, np.zeros(1, np.uint32), None, np.zeros(1, np.uint8))[0] == 1
+
+    def delete(self, wanted: Callable[[Connection], bool]) -> list[Connection]:
+        """Take the connections for which `wanted` holds out of the table, with what they announced; returns them."""
+        table, indices, extras = entries(self)
+        listed = list(self._told(table, indices, extras))
+        chosen = np.fromiter((wanted(connection) for connection in listed), bool, len(listed))
+        remove(self, table[chosen], indices[chosen])
+        return [connection for connection, gone in zip(listed, chosen.tolist(), strict=True) if gone]
 
     def expectations(self) -> Iterator[Expectation]:
         """The connections that helpers have announced and that have not come yet, oldest first."""

@@ -1,6 +1,9 @@
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
+from fastfw.connection import Connection
 from fastfw.core.engine import Core
 
 ENTRY: np.dtype[np.void]
@@ -21,3 +24,5 @@ def put_entries(
 def put_expectations(
     core: Core, table: npt.NDArray[np.void], helpers: npt.NDArray[np.uint8], where: dict[int, int]
 ) -> int: ...
+def entry_of(connection: Connection, now: int, states: Mapping[str, int]) -> npt.NDArray[np.void]: ...
+def remove(core: Core, table: npt.NDArray[np.void], indices: npt.NDArray[np.uint32]) -> int: ...

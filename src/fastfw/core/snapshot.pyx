@@ -4,9 +4,10 @@ import numpy as np
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
+from fastfw.core.conntrack cimport conntrack_delete
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add
-from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert
+from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
     STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER,
@@ -221,3 +222,47 @@ def put_expectations(Core core, table, helpers, where):
                 entered += 1
             pthread_mutex_unlock(&core.lock)
     return entered
+
+
+def entry_of(connection, int64_t now, states):
+    """A record (dtype ENTRY, of length 1) for a Connection that was read from text; `states` maps state names to
+    numbers. Nothing is known of what its packets said."""
+    row = np.zeros(1, ENTRY)
+    ends = [(connection.source, connection.source_port.to_bytes(2, "big")),
+            (connection.destination, connection.destination_port.to_bytes(2, "big"))]
+    if connection.protocol not in (PROTO_ICMP, PROTO_ICMPV6):
+        # the order that wire.pyx puts them in
+        if connection.family == 4:
+            place = [int.from_bytes(end[1] + end[0], "little") for end in ends]
+        else:
+            place = [(int.from_bytes(end[0][:8], "little"), int.from_bytes(end[0][8:], "little"),
+                      int.from_bytes(end[1], "little")) for end in ends]
+        if place[0] > place[1] or ends[0] == ends[1]:
+            row["status"] = STATUS_ORIGIN_HI
+            ends.reverse()
+    row["lo"], row["hi"] = ends[0][0], ends[1][0]
+    row["lo_port"], row["hi_port"] = int.from_bytes(ends[0][1], "big"), int.from_bytes(ends[1][1], "big")
+    row["zone"], row["proto"], row["family"] = connection.zone, connection.protocol, connection.family
+    row["expires"] = now + connection.timeout * 1_000_000_000
+    row["status"] |= (connection.status | STATUS_CONFIRMED) & KNOWN_STATUS
+    row["mark"] = connection.mark
+    row["master"] = <uint32_t> NO_FLOW
+    row["state"] = states.get(connection.state, 0)
+    return row
+
+
+def remove(Core core, table, indices):
+    """Take connections out of the table that are still where they were when `entries` read them; how many were."""
+    cdef uint32_t count = len(table), i, gone = 0
+    cdef uint8_t[::1] table_bytes = raw(table), index_bytes = raw(np.ascontiguousarray(indices, np.uint32))
+    cdef const Entry *given = <const Entry *> &table_bytes[0]
+    cdef const uint32_t *numbers = <const uint32_t *> &index_bytes[0]
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        for i in range(count):
+            if numbers[i] and numbers[i] < core.tracker.flows.used and key_equal(
+                    &core.tracker.flows.entries[numbers[i]].key, &given[i].key):
+                conntrack_delete(&core.tracker, numbers[i])
+                gone += 1
+        pthread_mutex_unlock(&core.lock)
+    return gone

@@ -1,0 +1,232 @@
+"""Connections as conntrack(8) prints them, and its `-o save` lines read back."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Iterable
+
+from fastfw.connection import (
+    GRE,
+    ICMP,
+    ICMP_REPLIES,
+    ICMPV6,
+    IP_PROTOCOL_NAMES,
+    SCTP,
+    TCP,
+    UDP,
+    Connection,
+)
+from fastfw.core.reasons import SCTP_STATES, TCP_STATES
+from fastfw.core.terms import Status
+
+PROTOCOL_NUMBERS = {name: number for number, name in IP_PROTOCOL_NAMES.items()}
+
+SAVED_STATUS = {
+    "ASSURED": Status.STATUS_ASSURED,
+    "SEEN_REPLY": Status.STATUS_SEEN_REPLY,
+    "EXPECTED": Status.STATUS_EXPECTED,
+    "FIXED_TIMEOUT": Status.STATUS_FIXED_TIMEOUT,
+    "CONFIRMED": Status.STATUS_CONFIRMED,
+    "HELPER": Status.STATUS_HELPER,
+}
+
+
+class SaveLineError(ValueError):
+    """A line that is none of `conntrack -o save`; the message says what was expected."""
+
+
+def address(packed: bytes) -> str:
+    """An address as conntrack prints it: IPv6 in its short form."""
+    return str(ipaddress.ip_address(packed))
+
+
+def tuple_text(connection: Connection, *, reply: bool) -> str:
+    """One direction's addresses and ports, without a blank at the end."""
+    source, destination = connection.source, connection.destination
+    sport, dport = connection.source_port, connection.destination_port
+    protocol = connection.protocol
+    if reply:
+        source, destination = destination, source
+    text = f"src={address(source)} dst={address(destination)}"
+    if protocol in (ICMP, ICMPV6):
+        kind, code = dport >> 8, dport & 0xFF
+        if reply:
+            kind = ICMP_REPLIES[connection.family][kind]
+        return f"{text} type={kind} code={code} id={sport}"
+    if reply:
+        sport, dport = dport, sport
+    if protocol in (TCP, UDP, SCTP):
+        return f"{text} sport={sport} dport={dport}"
+    if protocol == GRE:
+        return f"{text} srckey=0x{sport:x} dstkey=0x{dport:x}"
+    return text
+
+
+def counted(connection: Connection, direction: int) -> str:
+    """` packets=N bytes=N` where they are counted."""
+    if connection.accounting is None:
+        return ""
+    packets, size = connection.accounting[direction]
+    return f" packets={packets} bytes={size}"
+
+
+def line(connection: Connection, *, extended: bool = False, with_id: bool = False) -> str:
+    """A line of `conntrack -L`, or of `-o extended`, or of `-o id`."""
+    name = IP_PROTOCOL_NAMES.get(connection.protocol, "unknown")
+    parts = [f"{name:<8} {connection.protocol} {connection.timeout}"]
+    if extended:
+        family = "ipv4     2" if connection.family == 4 else "ipv6     10"
+        parts.insert(0, family)
+    if connection.protocol in (TCP, SCTP):
+        parts.append(connection.state)
+    parts.append(tuple_text(connection, reply=False) + counted(connection, 0))
+    if not connection.seen_reply:
+        parts.append("[UNREPLIED]")
+    parts.append(tuple_text(connection, reply=True) + counted(connection, 1))
+    if connection.assured:
+        parts.append("[ASSURED]")
+    parts.append(f"mark={connection.mark}")
+    if connection.zone:
+        parts.append(f"zone={connection.zone}")
+    if connection.helper:
+        parts.append(f"helper={connection.helper}")
+    if connection.age is not None:
+        parts.append(f"delta-time={connection.age}")
+    parts.append("use=1")
+    if with_id:
+        parts.append(f"id={connection.index}")
+    return " ".join(parts)
+
+
+def save_line(connection: Connection) -> str:
+    """A line of `conntrack -L -o save`, which `conntrack -R` and `read_save` take. It does not tell the mark."""
+    names = [name for name in ("SEEN_REPLY", "ASSURED", "EXPECTED", "FIXED_TIMEOUT") if _has(connection, name)]
+    source, destination = address(connection.source), address(connection.destination)
+    parts = [f"-A -t {connection.timeout} -u {','.join(names) or 'UNSET'}"]
+    parts.append(f"-s {source} -d {destination} -r {destination} -q {source}")
+    name = IP_PROTOCOL_NAMES.get(connection.protocol, str(connection.protocol))
+    parts.append(f"-p {name}")
+    sport, dport = connection.source_port, connection.destination_port
+    if connection.protocol in (TCP, UDP, SCTP):
+        parts.append(f"--sport {sport} --dport {dport} --reply-port-src {dport} --reply-port-dst {sport}")
+    elif connection.protocol in (ICMP, ICMPV6):
+        parts.append(f"--{name}-type {dport >> 8} --{name}-code {dport & 0xFF} --{name}-id {sport}")
+    elif connection.protocol == GRE:
+        parts.append(f"--srckey {sport} --dstkey {dport} --reply-key-src {dport} --reply-key-dst {sport}")
+    if connection.protocol in (TCP, SCTP):
+        parts.append(f"--state {connection.state}")
+    return " ".join(parts)
+
+
+def _has(connection: Connection, name: str) -> bool:
+    return bool(connection.status & SAVED_STATUS[name])
+
+
+OPTIONS = {
+    "-t": "timeout", "--timeout": "timeout", "-u": "status", "--status": "status",
+    "-s": "source", "--src": "source", "--orig-src": "source",
+    "-d": "destination", "--dst": "destination", "--orig-dst": "destination",
+    "-r": "reply_source", "--reply-src": "reply_source", "-q": "reply_destination", "--reply-dst": "reply_destination",
+    "-p": "protocol", "--proto": "protocol", "--sport": "sport", "--orig-port-src": "sport",
+    "--dport": "dport", "--orig-port-dst": "dport", "--reply-port-src": "reply_sport",
+    "--reply-port-dst": "reply_dport", "--state": "state", "-m": "mark", "--mark": "mark",
+    "-w": "zone", "--zone": "zone",
+    "--icmp-type": "type", "--icmp-code": "code", "--icmp-id": "id",
+    "--icmpv6-type": "type", "--icmpv6-code": "code", "--icmpv6-id": "id",
+    "--srckey": "sport", "--dstkey": "dport", "--reply-key-src": "reply_sport", "--reply-key-dst": "reply_dport",
+}  # fmt: skip
+"""Options of a saved line; what a name stands for is looked up by it below."""
+
+
+def number(text: str | None, name: str, highest: int) -> int:
+    """A whole number of an option, 0 where it is absent."""
+    if text is None:
+        return 0
+    value = int(text, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|[1-9][0-9]{0,9}|0", text) else -1
+    if not 0 <= value <= highest:
+        raise SaveLineError(f"{name}: a whole number from 0 to {highest} expected, not {text!r}")
+    return value
+
+
+def read_save_line(text: str) -> Connection:
+    """The connection that one `-A ...` line tells of. Raises SaveLineError.
+
+    A line does not tell of TCP's windows: they are learned anew from the packets that come.
+    """
+    words = shlex.split(text)
+    if not words or words[0] != "-A":
+        raise SaveLineError(f"-A expected at the line's start, not {words[0] if words else 'nothing'!r}")
+    found: dict[str, str] = {}
+    rest = iter(words[1:])
+    for option in rest:
+        if option not in OPTIONS:
+            raise SaveLineError(f"{option!r}: an option of conntrack -o save expected")
+        value = next(rest, None)
+        if value is None:
+            raise SaveLineError(f"{option}: a value expected")
+        if OPTIONS[option] in found:
+            raise SaveLineError(f"{option}: given twice")
+        found[OPTIONS[option]] = value
+    ends = []
+    for name in ("source", "destination"):
+        try:
+            ends.append(ipaddress.ip_address(found[name]))
+        except KeyError:
+            raise SaveLineError(f"{name} address: missing") from None
+        except ValueError:
+            raise SaveLineError(f"{name} address: IPv4 or IPv6 expected, not {found[name]!r}") from None
+    source, destination = ends
+    if source.version != destination.version:
+        raise SaveLineError("source and destination must be of one family")
+    for mirror, of in (("reply_source", destination), ("reply_destination", source)):
+        if mirror in found and found[mirror] != str(of):
+            raise SaveLineError(f"{mirror.replace('_', ' ')}: {of} expected: addresses are not translated here")
+    name = found.get("protocol", "")
+    protocol = PROTOCOL_NUMBERS.get(name, int(name) if name.isdigit() and int(name) < 256 else -1)
+    if protocol < 0:
+        raise SaveLineError(f"protocol: a name or a number up to 255 expected, not {name!r}")
+    sport = number(found.get("sport"), "source port", 65535)
+    dport = number(found.get("dport"), "destination port", 65535)
+    if protocol in (ICMP, ICMPV6):
+        kind = number(found.get("type"), "type", 255)
+        if kind not in ICMP_REPLIES[source.version] or (protocol == ICMP) != (source.version == 4):
+            raise SaveLineError(f"type: a request's expected, not {kind}")
+        sport, dport = number(found.get("id"), "id", 65535), kind << 8 | number(found.get("code"), "code", 255)
+    states = {TCP: TCP_STATES, SCTP: SCTP_STATES}.get(protocol, ())
+    if states and found.get("state") not in states[1:]:
+        raise SaveLineError(f"state: one of {', '.join(states[1:])} expected, not {found.get('state')!r}")
+    status = int(Status.STATUS_CONFIRMED)
+    for word in found.get("status", "UNSET").split(","):
+        if word != "UNSET" and word not in SAVED_STATUS:
+            raise SaveLineError(f"status: UNSET or some of {', '.join(SAVED_STATUS)} expected, not {word!r}")
+        status |= SAVED_STATUS.get(word, 0)
+    return Connection(
+        family=source.version,
+        protocol=protocol,
+        source=source.packed,
+        destination=destination.packed,
+        source_port=sport,
+        destination_port=dport,
+        state=found.get("state", ""),
+        status=status,
+        timeout=number(found.get("timeout"), "timeout", 2**31 - 1),
+        mark=number(found.get("mark"), "mark", 2**32 - 1),
+        zone=number(found.get("zone"), "zone", 65535),
+        helper="",
+        index=0,
+    )
+
+
+def read_save(lines: Iterable[str]) -> list[Connection]:
+    """The connections of `conntrack -o save` text; blank lines and comments are passed over. Raises SaveLineError."""
+    found = []
+    for place, text in enumerate(lines, 1):
+        if not text.strip() or text.lstrip().startswith("#"):
+            continue
+        try:
+            found.append(read_save_line(text))
+        except ValueError as error:
+            raise SaveLineError(f"line {place}: {error}") from None
+    return found
