@@ -370,3 +370,119 @@ def test_listing(text: str, options: str) -> None:
     ruleset.restore(text)
     done = judge.run("iptables-legacy", *options.split())
     assert apply(parse_command(options.split(), ruleset), ruleset) == done.stdout.decode()
+
+
+START = "*filter\n:INPUT ACCEPT [0:0]\n:x - [0:0]\n-A INPUT -j DROP\n-A INPUT -s 1.1.1.1 -j x\n-A x -p tcp -j ACCEPT\nCOMMIT\n"
+
+# Each on its own after START.
+FORMS = """
+-S -n
+-S -x
+-N y -v
+-P INPUT DROP -v
+-L -4
+-L -6
+-L INPUT -s 1.2.3.4
+-E x y -v
+-D INPUT 1 -v
+-D INPUT 1 -c 1 2
+-I INPUT 1 -c 1 2 -j ACCEPT
+-R INPUT 1 -c 1 2
+-C INPUT -j DROP -c 1 2
+-S INPUT -x
+-L INPUT 1 -v
+-Z INPUT -L
+-L -Z INPUT
+-L INPUT -Z
+-S -Z
+-Z -S x
+-n -L
+-nL
+-vnL
+-Lnv
+-L -n -v INPUT
+-t filter -L INPUT -n
+-tfilter -S
+--table=filter -S
+--table filter --list-rules
+--list
+--list INPUT
+-A INPUT
+-AINPUT -j ACCEPT
+-I INPUT
+-IINPUT -j ACCEPT
+-D INPUT
+-A INPUT -j
+-L --line-numbers
+-L --line
+-w -L
+-w 5 -L
+-L -w
+-A INPUT -w 3 -j ACCEPT
+-M /x -L
+-X x
+-F x
+-X y
+-Z x 1
+-Z x 9
+-S x 1
+-S x 9
+-L x 9
+-S nosuch
+-E x
+-E
+-P INPUT
+-P
+-N
+-t nat -L
+-t mangle -S
+-t bad -S
+-L -j ACCEPT
+-A INPUT -p tcp --dport 22 -j x
+-A INPUT -g x
+-A x -j x
+-I x 2 -j x
+-c 1 2 -A INPUT
+-P INPUT ACCEPT -c 1 2
+-f -A INPUT
+-A INPUT ! -f
+-L x INPUT
+-A INPUT extra
+-x -L
+-xL
+-L -x
+-nvxL x
+-S -v
+-C x -p tcp -j ACCEPT
+-C x -p udp -j ACCEPT
+-D x -p tcp -j ACCEPT
+-R x 1 -p udp
+-4 -S
+-6 -S
+-4 -A INPUT
+-6 -A INPUT
+--append INPUT
+--app INPUT
+--a INPUT
+-LZ
+-ZL
+-L x -Z -n
+""".strip().split("\n")
+
+
+def test_forms_of_commands() -> None:
+    """Options of a command in every form and order mean what they mean to iptables."""
+    faults = []
+    for line in FORMS:
+        judge.restore(START, 4)
+        ruleset = Ruleset.parse(START)
+        done = judge.run("iptables-legacy", *line.split())
+        complaint = printed = ""
+        try:
+            printed = apply(parse_command(line.split(), ruleset), ruleset)
+            ruleset.check()
+        except (Refusal, RulesetError) as error:
+            complaint = str(error)
+        if bool(complaint) != bool(done.returncode) or (not complaint and printed != done.stdout.decode()):
+            faults.append(f"{line}: {complaint or printed!r}, iptables: {done.stderr or done.stdout!r}")
+    assert not faults, "\n".join(faults)
