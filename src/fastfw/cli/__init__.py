@@ -18,6 +18,7 @@ __all__ = ["VERBS", "CliError", "main"]
 #: CliError, or lets an OSError through, for what cannot be used.
 VERBS = {
     "replay": ("replay", "what a ruleset does to the packets of captures"),
+    "rules": ("rules", "what is wrong with a ruleset, or its canonical text"),
 }
 
 #: Modules that are not part of the core installation -> the extra that brings them.

@@ -105,17 +105,22 @@ def read_rules(path: str, family: int) -> Ruleset:
     """The ruleset in a file; `-` is standard input."""
     name = source_name(path)
     try:
+        return Ruleset.parse(read_text(path), family=family, filename=name)
+    except RulesetError as error:
+        raise CliError(located(error, name)) from None
+
+
+def read_text(path: str) -> str:
+    """A ruleset's text; `-` is standard input. Bytes that are no UTF-8 survive as surrogates."""
+    try:
         if path == "-":
             content = sys.stdin.buffer.read()
         else:
             with open(path, "rb") as file:
                 content = file.read()
     except OSError as error:
-        raise CliError(f"{name}: {error.strerror}") from None
-    try:
-        return Ruleset.parse(content.decode("utf-8", "surrogateescape"), family=family, filename=name)
-    except RulesetError as error:
-        raise CliError(located(error, name)) from None
+        raise CliError(f"{source_name(path)}: {error.strerror}") from None
+    return content.decode("utf-8", "surrogateescape")
 
 
 def located(error: RulesetError, name: str) -> str:
