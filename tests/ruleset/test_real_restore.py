@@ -372,8 +372,14 @@ def test_listing(text: str, options: str) -> None:
     assert apply(parse_command(options.split(), ruleset), ruleset) == done.stdout.decode()
 
 
-START = "*filter\n:INPUT ACCEPT [0:0]\n:x - [0:0]\n-A INPUT -j DROP\n-A INPUT -s 1.1.1.1 -j x\n-A x -p tcp -j ACCEPT\nCOMMIT\n"
-
+START = """*filter
+:INPUT ACCEPT [0:0]
+:x - [0:0]
+-A INPUT -j DROP
+-A INPUT -s 1.1.1.1 -j x
+-A x -p tcp -j ACCEPT
+COMMIT
+"""
 # Each on its own after START.
 FORMS = """
 -S -n
