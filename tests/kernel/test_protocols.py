@@ -1,13 +1,18 @@
-"""The engine and the running kernel agree about SCTP, GRE, UDP-Lite and protocols known by number alone."""
+"""The engine and the running kernel agree about SCTP, GRE, UDP-Lite, protocols known by number alone, and fragments."""
 
 from __future__ import annotations
 
 import os
+import time
 
+import numpy as np
 import pytest
 from tests.kernel.compare import Setup, compare, reduce, report
-from tests.kernel.oracle import missing
+from tests.kernel.oracle import Oracle, missing, pack
+from tests.traffic import packets as p
 from tests.traffic.generate import generate
+
+from fastfw.core.terms import Verdict
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -21,11 +26,25 @@ TRAFFIC = {
 }
 
 
-def agree(setup: Setup, seed: int, protocols: tuple[str, ...], anomalies: float, count: int) -> None:
+class Fragmented(Setup):
+    """A setup whose settings may be net.ipv4's too."""
+
+    def oracle(self) -> Oracle:
+        return Oracle(
+            {f"ipv4/{name}" if name.startswith("ip") else name: value for name, value in self.settings.items()}
+        )
+
+
+def agree(
+    setup: Setup, seed: int, protocols: tuple[str, ...], anomalies: float, count: int, fragments: float = 0.0
+) -> None:
     """Fail with the shortest traffic that shows the first difference; on another kernel than the standard report it."""
     with setup.oracle() as oracle:
-        print(f"kernel {oracle.kernel}, {protocols}, seed {seed}, {count} packets, anomalies {anomalies}")
-        packets = generate(seed, count, anomalies, protocols)
+        print(
+            f"kernel {oracle.kernel}, {protocols}, seed {seed}, {count} packets,"
+            f" anomalies {anomalies}, fragments {fragments}"
+        )
+        packets = generate(seed, count, anomalies, protocols, fragments=fragments)
         found = compare(setup, oracle, packets)
         if not found.differences:
             return
@@ -57,3 +76,54 @@ def test_same_answers_without_checksums() -> None:
 def test_same_answers_over_a_million_packets(seed: int) -> None:
     """A million packets of these protocols over twenty seeds differ nowhere."""
     agree(Setup(), seed, ("sctp", "sctp", "gre", "udplite", "other", "icmp"), 0.1 + seed % 5 * 0.1, 50_000)
+
+
+@pytest.mark.parametrize("fragments", [0.2, 0.8])
+def test_same_answers_about_datagrams_in_pieces(fragments: float) -> None:
+    """Fragments in and out of order, doubled, overlapping, missing and malformed join as the kernel joins them."""
+    agree(Setup(), 4200 + int(10 * fragments), TRAFFIC["all"], 0.2, 10_000, fragments)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ipfrag_low_thresh": 1, "ipfrag_high_thresh": 40_000},
+        {"nf_conntrack_frag6_low_thresh": 1, "nf_conntrack_frag6_high_thresh": 30_000},
+        {"ipfrag_max_dist": 3},
+        {"ipfrag_max_dist": 0},
+    ],
+    ids=["room in IPv4", "room in IPv6", "distance", "no distance"],
+)
+def test_same_answers_under_the_limits_of_reassembly(settings: dict[str, int]) -> None:
+    """What a full store of fragments and ids that come round do to datagrams is what they do in the kernel."""
+    agree(Fragmented(settings=settings), 4300, ("udp", "icmp"), 0.1, 10_000, 0.8)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_fragments_wait_as_long_as_the_kernels(family: int) -> None:
+    """With a second to wait, a datagram is joined before it has passed and forgotten some time after."""
+    name, ends = (
+        ("ipfrag_time", ("10.1.0.1", "10.2.0.1"))
+        if family == 4
+        else ("nf_conntrack_frag6_timeout", ("fd00:1::1", "fd00:2::1"))
+    )
+    one, two = p.address(ends[0]), p.address(ends[1])
+    setup = Fragmented(settings={name: 1})
+    engine = setup.engine()
+    with setup.oracle() as oracle:
+        for wait, joined in ((0.5, True), (1.6, False)):
+            first, last = p.fragments(p.udp_packet(one, two, 5, 6, bytes(72)), 40, int(wait * 10))
+            before = oracle.ask([first])
+            time.sleep(wait)
+            after = oracle.ask([last])
+            data, offsets, lengths = pack([first, last])
+            ours = engine.process(data, offsets, lengths, np.concatenate((before, after))["time_ns"])
+            assert [bool(before["answered"][0]), bool(after["answered"][0])] == [False, joined]
+            assert (ours["verdict"] == Verdict.VERDICT_ACCEPT).tolist() == [False, joined]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6000, 6020))
+def test_same_answers_over_a_million_packets_in_pieces(seed: int) -> None:
+    """A million packets and fragments over twenty seeds differ nowhere."""
+    agree(Setup(), seed, TRAFFIC["all"], 0.2, 50_000, 0.1 + seed % 4 * 0.3)

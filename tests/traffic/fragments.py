@@ -32,7 +32,55 @@ def in_pieces(random: Random, packet: bytes, identification: int) -> list[bytes]
         pieces.insert(random.randrange(len(pieces) + 1), random.choice(other))
     else:
         pieces.append(last_of_other_length(random, packet, identification))
+    if pieces and random.random() < 0.3:
+        index = random.randrange(len(pieces))
+        pieces[index : index + 1] = odd_piece(random, pieces[index])
     return pieces
+
+
+def odd_piece(random: Random, piece: bytes) -> list[bytes]:
+    """A fragment no sender sends so, or rarely: another ECN field, IP options, an odd length, none at all, a place far
+    away, an atomic one, the don't-fragment flag, another protocol."""
+    kind = random.randrange(9)
+    four = piece[0] >> 4 == 4
+    header = 20 if four else 48
+    source, destination = addresses(piece)
+    body = piece[header:]
+    number = int.from_bytes(piece[4:6] if four else piece[44:48], "big")
+    field = int.from_bytes(piece[6:8] if four else piece[42:44], "big")
+    protocol = piece[9] if four else piece[40]
+    tos, more = 0, 0x2000 if four else 1
+    options: bytes = b""
+    before: list[tuple[int, bytes]] = []
+    if kind == 0:
+        tos = random.randrange(4)
+    elif kind == 1:
+        options, before = (
+            b"\x01" * 4,
+            [random.choice(((p.DESTINATION, p.extension(b"")), (p.HOP_BY_HOP, p.extension(b""))))],
+        )
+    elif kind == 2:
+        body = body[: random.randrange(len(body) + 1)]
+    elif kind == 3:
+        body = b""
+    elif kind == 4:
+        field = random.choice((0x1FFF, 0x1FFE, 0x2000, 0x3FFF)) if four else random.choice((0xFFF8, 0xFFF9, 0xFFF1, 1))
+    elif kind == 5:
+        field &= ~more & (0x2000 if four else 7)
+    elif kind == 6 and four:
+        field |= random.choice((0x4000, 0x8000))
+    elif kind == 7:
+        protocol = random.choice((p.TCP, p.UDP, p.ESP, p.NO_NEXT, p.FRAGMENT, p.DESTINATION))
+    else:
+        return [piece, piece]
+    if four:
+        packet = p.ipv4(
+            source, destination, protocol, body, identification=number, fragment=field, tos=tos, options=options
+        )
+    else:
+        extension = (p.FRAGMENT, bytes([0]) + field.to_bytes(2, "big") + number.to_bytes(4, "big"))
+        packet = p.ipv6(source, destination, protocol, body, traffic_class=tos, extensions=[*before, extension])
+    return [packet]
 
 
 def last_of_other_length(random: Random, packet: bytes, identification: int) -> bytes:

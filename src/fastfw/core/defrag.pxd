@@ -1,8 +1,8 @@
 """Fragments to whole datagrams, before connection tracking sees them.
 
-A datagram's fragments wait in a Queue. What a queue may cost is counted as the kernel counts it, the socket buffers of a
-common driver, and bounded by the thresholds of either family; what it really costs is less, but for a fragment or
-two that begin far from their datagram's start. Nothing is held beyond the time it may wait.
+A datagram's fragments wait in a Queue. What a queue costs is counted as the kernel counts it, in the socket buffers of
+a common driver, and bounded by a threshold a family; what it really costs here is less, but for a few fragments that
+begin far from their datagram's start. Nothing is held beyond the time it may wait.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

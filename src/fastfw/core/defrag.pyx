@@ -250,8 +250,8 @@ cdef Queue *find_queue(Defrag *d, const Packet *p, const Fragment *frag, const u
 
 
 cdef void heed_distance(Defrag *d, Queue *q, const Packet *p, const Settings *s) noexcept nogil:
-    """Where the sender has sent more than ipfrag_max_dist fragments since this datagram's last, its ids have come round:
-    what waits is of an older datagram, and this fragment begins a new one."""
+    """Where the sender has sent more than ipfrag_max_dist fragments since this datagram's last, its ids have come
+    round: what waits is of an older datagram, and this fragment begins a new one."""
     cdef uint32_t before = q.sent
     q.sender.sent += 1
     q.sent = q.sender.sent

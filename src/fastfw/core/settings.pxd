@@ -47,6 +47,7 @@ cdef enum:
     SET_FRAG4_TIMEOUT = 45
     SET_FRAG4_HIGH = 46
     SET_FRAG4_MAX_DIST = 47
+    SET_FRAG4_LOW = 23                # as SET_FRAG6_LOW: kept, and without effect, as in the kernel
     SETTING_COUNT = 48
 
 

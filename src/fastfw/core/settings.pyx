@@ -1,7 +1,7 @@
 """The settings' names, defaults and ranges: the sysctls of /proc/sys/net/netfilter on Linux 6.18, without prefix,
 and those of net.ipv4 that govern its fragments."""
 from fastfw.core.settings cimport (
-    SET_ACCT, SET_BUCKETS, SET_CHECKSUM, SET_EVENTS, SET_EXPECT_MAX, SET_FRAG4_HIGH, SET_FRAG4_MAX_DIST,
+    SET_ACCT, SET_BUCKETS, SET_CHECKSUM, SET_EVENTS, SET_EXPECT_MAX, SET_FRAG4_HIGH, SET_FRAG4_LOW, SET_FRAG4_MAX_DIST,
     SET_FRAG4_TIMEOUT, SET_FRAG6_HIGH, SET_FRAG6_LOW, SET_FRAG6_TIMEOUT, SET_GENERIC, SET_GRE, SET_GRE_STREAM,
     SET_ICMP, SET_ICMPV6, SET_LOG_INVALID, SET_MAX, SET_SCTP, SET_TCP, SET_TCP_IGNORE_INVALID_RST, SET_TCP_LIBERAL,
     SET_TCP_LOOSE, SET_TCP_MAX_RETRANS, SET_TCP_MAX_RETRANS_TIME, SET_TCP_UNACKNOWLEDGED, SET_TIMESTAMP, SET_UDP,
@@ -15,6 +15,7 @@ INT_MAX = 2**31 - 1
 # name: (slot, default, highest value, nanoseconds a unit or 0)
 TABLE = {
     "ipfrag_high_thresh": (SET_FRAG4_HIGH, 4194304, INT_MAX, 0),
+    "ipfrag_low_thresh": (SET_FRAG4_LOW, 3145728, INT_MAX, 0),
     "ipfrag_max_dist": (SET_FRAG4_MAX_DIST, 64, INT_MAX, 0),
     "ipfrag_time": (SET_FRAG4_TIMEOUT, 30, INT_MAX, SECOND),
     "nf_conntrack_acct": (SET_ACCT, 0, 1, 0),
