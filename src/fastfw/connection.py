@@ -212,3 +212,18 @@ def from_expect(row: tuple, now: int, helper_names: list[str]) -> Expectation:  
         master=master,
         permanent=bool(flags & 1),
     )
+
+
+EVENT_KINDS = ("", "NEW", "UPDATE", "DESTROY")
+EVENT_REASONS = ("", "timeout", "closed", "reopened", "evicted", "deleted", "refused by its helper")
+"""Why a connection was destroyed, by core.events' numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a connection: NEW, UPDATE or DESTROY, and why it ended; `time` is the engine's clock, ns."""
+
+    kind: str
+    reason: str
+    time: int
+    connection: Connection

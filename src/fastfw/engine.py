@@ -13,12 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from fastfw import state
-from fastfw.connection import SCTP, TCP, Connection, Expectation, from_entry, from_expect
+from fastfw.connection import (
+    EVENT_KINDS,
+    EVENT_REASONS,
+    SCTP,
+    TCP,
+    Connection,
+    Event,
+    Expectation,
+    from_entry,
+    from_expect,
+)
 from fastfw.core.engine import DECISION, Core
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.rules import Rules
 from fastfw.core.settings import TABLE as SETTINGS
-from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove
+from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove, take_events, watch
 from fastfw.core.terms import Hook, Reason
 from fastfw.helpers import Helper, Spec, parse_spec
 from fastfw.ruleset import Ruleset
@@ -258,6 +268,19 @@ class Engine(Core):
         names = self.helper_names()
         for row in expectations(self).tolist():
             yield from_expect(row, now, names)
+
+    def watch(self, room: int = 65536) -> None:
+        """Begin to note what happens to connections, `room` events at most until they are taken; 0: no longer."""
+        watch(self, room)
+
+    def events(self) -> tuple[list[Event], int]:
+        """What happened since the last call, oldest first, and how many events came to be forgotten unread."""
+        table, lost = take_events(self)
+        names = self.helper_names()
+        return [
+            Event(EVENT_KINDS[kind], EVENT_REASONS[why], moment, from_entry(entry, 0, moment, names, extra))
+            for moment, kind, why, entry, extra in table.tolist()
+        ], lost
 
     def save_state(self, path: str | os.PathLike[str]) -> int:
         """Write the table to a file, whole or not at all; returns how many connections. OSError where it cannot be."""

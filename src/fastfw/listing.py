@@ -17,6 +17,7 @@ from fastfw.connection import (
     TCP,
     UDP,
     Connection,
+    Event,
 )
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.terms import Status
@@ -97,6 +98,29 @@ def line(connection: Connection, *, extended: bool = False, with_id: bool = Fals
     parts.append("use=1")
     if with_id:
         parts.append(f"id={connection.index}")
+    return " ".join(parts)
+
+
+EVENT_TAGS = {"NEW": "    [NEW]", "UPDATE": " [UPDATE]", "DESTROY": "[DESTROY]"}
+
+
+def event_line(event: Event) -> str:
+    """A line of `conntrack -E`."""
+    connection = event.connection
+    parts = [
+        EVENT_TAGS[event.kind],
+        f"{IP_PROTOCOL_NAMES.get(connection.protocol, 'unknown'):<8} {connection.protocol}",
+    ]
+    if event.kind != "DESTROY":
+        parts.append(str(connection.timeout))
+    if connection.protocol in (TCP, SCTP):
+        parts.append(connection.state)
+    parts.append(tuple_text(connection, reply=False) + counted(connection, 0))
+    if not connection.seen_reply:
+        parts.append("[UNREPLIED]")
+    parts.append(tuple_text(connection, reply=True) + counted(connection, 1))
+    if connection.assured:
+        parts.append("[ASSURED]")
     return " ".join(parts)
 
 

@@ -5,6 +5,7 @@ connection that begins lives in `fresh` until it is confirmed: what is dropped l
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from fastfw.core.events cimport Events
 from fastfw.core.expect cimport Expects
 from fastfw.core.flows cimport Entry, Extra, Flows
 from fastfw.core.gre cimport GreKeys
@@ -35,6 +36,7 @@ ctypedef struct Tracker:
     GreKeys gre_keys         # PPTP's calls, as a helper told them
     Entry fresh              # the connection of the packet in hand that is not (or no longer) in the table
     Extra fresh_extra        # its accounting
+    Events events            # what happened, for those who watch
     int64_t now              # ns; never goes back
     uint64_t counters[16]
     uint64_t reasons[256]    # packets by Reason
@@ -42,7 +44,7 @@ ctypedef struct Tracker:
 
 cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil
 cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil
-cdef void conntrack_delete(Tracker *t, uint32_t index) noexcept nogil
+cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil
 cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil
 
 

@@ -1,8 +1,12 @@
 """Connection tracking; conntrack.pxd says what is called when."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from fastfw.core.bytes cimport be16, likely, unlikely
+from fastfw.core.events cimport (
+    ENDED_CLOSED, ENDED_EVICTED, ENDED_NOT, ENDED_REOPENED, ENDED_TIMEOUT, EVENT_DESTROY, EVENT_NEW, EVENT_UPDATE,
+    events_note,
+)
 from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
 from fastfw.core.flows cimport (
     Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home, flows_insert,
@@ -13,7 +17,7 @@ from fastfw.core.gre cimport gre_keys_apply, gre_keys_forget, gre_new, gre_step
 from fastfw.core.icmp cimport icmp_new, icmp_step
 from fastfw.core.protocol cimport STEP_ACCEPT, STEP_INVALID, STEP_REOPEN, Step
 from fastfw.core.sctp cimport sctp_new, sctp_step
-from fastfw.core.settings cimport SET_ACCT, SET_MAX, SET_TIMESTAMP
+from fastfw.core.settings cimport SET_ACCT, SET_EVENTS, SET_MAX, SET_TIMESTAMP
 from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
@@ -59,8 +63,19 @@ cdef inline Step protocol_step(Tracker *t, Entry *e, Packet *p) noexcept nogil:
     return generic_step(e, p, &t.settings)
 
 
-cdef void conntrack_delete(Tracker *t, uint32_t index) noexcept nogil:
-    """Take a connection and what it announced out of the table."""
+cdef inline bint watched(const Tracker *t) noexcept nogil:
+    return t.events.ring != NULL and t.settings.of[SET_EVENTS] != 0
+
+
+cdef inline void note(Tracker *t, int kind, int why, uint32_t index) noexcept nogil:
+    events_note(&t.events, kind, why, t.now, t.flows.entries + index,
+                NULL if t.flows.extras == NULL else t.flows.extras + index)
+
+
+cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil:
+    """Take a connection and what it announced out of the table; `why` is one of ENDED_..."""
+    if unlikely(watched(t)):
+        note(t, EVENT_DESTROY, why, index)
     if t.flows.entries[index].status & STATUS_MASTER:
         expects_forget(&t.expects, index)
         gre_keys_forget(&t.gre_keys, index)
@@ -74,7 +89,7 @@ cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil:
     while budget:
         index = flows_expired(&t.flows, t.now, &budget)
         if index != NO_FLOW:
-            conntrack_delete(t, index)
+            conntrack_delete(t, index, ENDED_TIMEOUT)
             gone += 1
     t.counters[COUNT_EXPIRED] += gone
     return gone
@@ -94,11 +109,11 @@ cdef bint make_room(Tracker *t, uint32_t hash) noexcept nogil:
             index = bucket.slot[slot]
             e = t.flows.entries + index
             if e.expires <= t.now:
-                conntrack_delete(t, index)
+                conntrack_delete(t, index, ENDED_TIMEOUT)
                 t.counters[COUNT_EXPIRED] += 1
                 return True
             if not e.status & STATUS_ASSURED:
-                conntrack_delete(t, index)
+                conntrack_delete(t, index, ENDED_EVICTED)
                 t.counters[COUNT_EARLY_DROP] += 1
                 return True
         bucket += 1
@@ -115,7 +130,7 @@ cdef uint32_t find_live(Tracker *t, Packet *p) noexcept nogil:
         if index == NO_FLOW:
             return NO_FLOW
     if unlikely(t.flows.entries[index].expires <= t.now):
-        conntrack_delete(t, index)
+        conntrack_delete(t, index, ENDED_TIMEOUT)
         t.counters[COUNT_EXPIRED] += 1
         return NO_FLOW
     return index
@@ -216,6 +231,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
     cdef Entry *e
     cdef Extra *extra
     cdef Step step
+    cdef uint32_t was_status
+    cdef uint8_t was_state
     p.entry = NO_FLOW
     p.direction = ORIGINAL
     p.status = 0
@@ -256,6 +273,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
                 p.state = STATE_ESTABLISHED
             else:
                 p.state = STATE_RELATED if e.status & STATUS_EXPECTED else STATE_NEW
+        was_status = e.status
+        was_state = e.state
         step = protocol_step(t, e, p)
         if likely(step == STEP_ACCEPT):
             break
@@ -264,14 +283,14 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
             invalid(t, p)
             return
         if step == STEP_REOPEN:
-            conntrack_delete(t, index)
+            conntrack_delete(t, index, ENDED_REOPENED)
             p.candidate = NO_FLOW
             continue
         # STEP_CLOSE: the entry goes, the packet keeps what it was
         t.fresh = e[0]
         t.fresh.status |= STATUS_DYING
         if p.entry != NEW_FLOW:
-            conntrack_delete(t, p.entry)
+            conntrack_delete(t, p.entry, ENDED_CLOSED)
         p.entry = NEW_FLOW
         e = &t.fresh
         break
@@ -282,6 +301,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         extra = &t.fresh_extra if p.entry == NEW_FLOW else t.flows.extras + p.entry
         extra.packets[p.direction] += 1
         extra.bytes[p.direction] += p.length
+    if unlikely(watched(t)) and p.entry < NEW_FLOW and (e.status != was_status or e.state != was_state):
+        note(t, EVENT_UPDATE, ENDED_NOT, p.entry)
     p.status = e.status
 
 
@@ -304,5 +325,7 @@ cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
     if unlikely(e.status & (STATUS_COUNTED | STATUS_TIMED)):
         t.flows.extras[p.entry] = t.fresh_extra
         t.flows.extras[p.entry].started = p.now
+    if unlikely(watched(t)):
+        note(t, EVENT_NEW, ENDED_NOT, p.entry)
     t.counters[COUNT_INSERT] += 1
     return True

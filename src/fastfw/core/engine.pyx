@@ -13,6 +13,7 @@ from fastfw.core.decision cimport Decision
 from fastfw.core.defrag cimport (
     Defrag, JOINED_DROPPED, JOINED_HELD, Joined, defrag_expire, defrag_free, defrag_take,
 )
+from fastfw.core.events cimport ENDED_DELETED, ENDED_HELPER, events_free
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
     flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve, flows_want_extras,
@@ -173,6 +174,7 @@ cdef class Core:
     def __dealloc__(self):
         flows_free(&self.tracker.flows)
         expects_free(&self.tracker.expects)
+        events_free(&self.tracker.events)
         gre_keys_free(&self.tracker.gre_keys)
         defrag_free(&self.defrag)
         pthread_mutex_destroy(&self.lock)
@@ -285,7 +287,7 @@ cdef class Core:
             p.verdict = VERDICT_DROP
             p.reason = HELPER_DROP
             if begun:
-                conntrack_delete(&self.tracker, p.entry)
+                conntrack_delete(&self.tracker, p.entry, ENDED_HELPER)
                 p.entry = NO_FLOW
 
     def _process(self, const uint8_t[::1] data, const uint64_t[::1] offset, const uint32_t[::1] length,
@@ -410,8 +412,13 @@ cdef class Core:
                 "spilled": spilled, "fullest": fullest}
 
     def _flush(self):
+        cdef uint32_t index
         with nogil:
             pthread_mutex_lock(&self.lock)
+            if self.tracker.events.ring != NULL:
+                for index in range(1, self.tracker.flows.used):
+                    if self.tracker.flows.entries[index].key.family:
+                        conntrack_delete(&self.tracker, index, ENDED_DELETED)
             flows_clear(&self.tracker.flows)
             self.tracker.expects.count = 0
             self.tracker.gre_keys.count = 0

@@ -1,11 +1,12 @@
 """The table as arrays: copied out for listings and files, checked and put back."""
 import numpy as np
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from fastfw.core.conntrack cimport conntrack_delete
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
+from fastfw.core.events cimport ENDED_DELETED, Event, events_watch
 from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add
 from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
@@ -32,6 +33,14 @@ EXTRA = np.dtype({
     "itemsize": 64,
 })
 
+# What happened to a connection; events.pxd says what each field means.
+EVENT = np.dtype({
+    "names": ["time", "kind", "why", "entry", "extra"],
+    "formats": ["<i8", "u1", "u1", ENTRY, EXTRA],
+    "offsets": [0, 8, 9, 16, 144],
+    "itemsize": 208,
+})
+
 # An expectation; expect.pxd says what each field means.
 EXPECT = np.dtype({
     "names": ["source", "destination", "source_port", "destination_port", "zone", "proto", "family", "flags", "class_",
@@ -41,7 +50,8 @@ EXPECT = np.dtype({
     "itemsize": 64,
 })
 
-if sizeof(Entry) != ENTRY.itemsize or sizeof(Extra) != EXTRA.itemsize or sizeof(Expect) != EXPECT.itemsize:
+if sizeof(Entry) != ENTRY.itemsize or sizeof(Extra) != EXTRA.itemsize or sizeof(Expect) != EXPECT.itemsize \
+        or sizeof(Event) != EVENT.itemsize:
     raise ImportError("fastfw.core.snapshot: a record does not match its layout")
 
 # What an entry in the table may carry; anything else in a file was not written by an engine.
@@ -262,7 +272,40 @@ def remove(Core core, table, indices):
         for i in range(count):
             if numbers[i] and numbers[i] < core.tracker.flows.used and key_equal(
                     &core.tracker.flows.entries[numbers[i]].key, &given[i].key):
-                conntrack_delete(&core.tracker, numbers[i])
+                conntrack_delete(&core.tracker, numbers[i], ENDED_DELETED)
                 gone += 1
         pthread_mutex_unlock(&core.lock)
     return gone
+
+
+def watch(Core core, uint32_t room):
+    """Begin to keep the last `room` events; 0: none any more."""
+    cdef int failed
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        failed = events_watch(&core.tracker.events, room)
+        pthread_mutex_unlock(&core.lock)
+    if failed:
+        raise MemoryError(f"no memory for {room} events")
+
+
+def take_events(Core core):
+    """What happened since the last call (dtype EVENT, oldest first), and how many events were lost unread."""
+    cdef uint64_t waiting = 0, lost = 0, i
+    cdef uint32_t room
+    table = np.empty(core.tracker.events.room, EVENT)
+    cdef uint8_t[::1] table_bytes = raw(table)
+    cdef Event *into = <Event *> &table_bytes[0]
+    room = <uint32_t> len(table)
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        if room and core.tracker.events.room == room:
+            waiting = core.tracker.events.written - core.tracker.events.read
+            if waiting > room:
+                lost = waiting - room
+                waiting = room
+            for i in range(waiting):
+                into[i] = core.tracker.events.ring[(core.tracker.events.written - waiting + i) % room]
+            core.tracker.events.read = core.tracker.events.written
+        pthread_mutex_unlock(&core.lock)
+    return table[:waiting], lost
