@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fastfw.ruleset import Ruleset, RulesetError
+from fastfw.ruleset.apply import run
+from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.conntrack import State
 from fastfw.ruleset.ext.multiport import Multiport
 from fastfw.ruleset.ext.standard import Accept, Jump
@@ -110,3 +112,16 @@ def test_loops_are_refused_at_the_jump() -> None:
     error = refused(loop.format("-A INPUT -s 1.1.1.1 -j ACCEPT\n-A INPUT -g a\n"))
     assert error.line == 5
     assert "circle" in error.reason
+
+
+def test_a_command_is_all_or_nothing() -> None:
+    """A command that leaves a table the kernel would refuse leaves the ruleset as it was."""
+    ruleset = Ruleset.parse("*filter\n:a - [0:0]\n-A INPUT -j ACCEPT\n-A INPUT -j a\n-A a -j a\nCOMMIT\n")
+    before = ruleset.save()
+    for line in ("-D INPUT 1", "-I INPUT -j a", "-A INPUT -j TTL --ttl-set 5", "-t nat -A PREROUTING -j REJECT"):
+        with pytest.raises(Refusal):
+            run(line.split(), ruleset)
+        assert ruleset.save() == before
+    assert run(["-D", "INPUT", "2"], ruleset) == ""
+    assert run(["-D", "INPUT", "1"], ruleset) == ""
+    assert run(["-S", "a"], ruleset) == "-N a\n-A a -j a\n"

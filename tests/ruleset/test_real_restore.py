@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastfw.ruleset import Ruleset, RulesetError
-from fastfw.ruleset.apply import apply, parse_command
+from fastfw.ruleset.apply import apply, parse_command, run
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.model import TABLES
 from ruleset import judge
@@ -301,11 +301,10 @@ def test_commands() -> None:
         complaint = ""
         printed = ""
         try:
-            printed = apply(parse_command(words, ruleset), ruleset)
-            ruleset.check()
-        except (Refusal, RulesetError) as error:
+            printed = run(words, ruleset)
+        except Refusal as error:
             complaint = str(error)
-            ruleset = Ruleset.parse(before)
+            assert ruleset.save() == before
         if complaint:
             assert done.returncode, f"we refuse, iptables takes: {line}: {complaint}"
             continue
@@ -479,16 +478,17 @@ FORMS = """
 def test_forms_of_commands() -> None:
     """Options of a command in every form and order mean what they mean to iptables."""
     faults = []
+    judge.restore(EMPTY, 4)
     for line in FORMS:
         judge.restore(START, 4)
         ruleset = Ruleset.parse(START)
         done = judge.run("iptables-legacy", *line.split())
         complaint = printed = ""
         try:
-            printed = apply(parse_command(line.split(), ruleset), ruleset)
-            ruleset.check()
-        except (Refusal, RulesetError) as error:
+            printed = run(line.split(), ruleset)
+        except Refusal as error:
             complaint = str(error)
+            assert ruleset == Ruleset.parse(START)
         if bool(complaint) != bool(done.returncode) or (not complaint and printed != done.stdout.decode()):
             faults.append(f"{line}: {complaint or printed!r}, iptables: {done.stderr or done.stdout!r}")
     assert not faults, "\n".join(faults)

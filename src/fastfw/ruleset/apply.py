@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fastfw.ruleset.command import Command, Misplaced
-from fastfw.ruleset.errors import Refusal
+from fastfw.ruleset.errors import Refusal, RulesetError
 from fastfw.ruleset.ext.standard import Jump
 from fastfw.ruleset.grammar import parse
 from fastfw.ruleset.listing import list_chain
 from fastfw.ruleset.model import TABLES, Chain, Rule, Ruleset, Table
+from fastfw.ruleset.verify import verify
 
 
 def parse_command(args: Sequence[str], ruleset: Ruleset) -> Command:
@@ -40,8 +41,45 @@ def apply(command: Command, ruleset: Ruleset) -> str:
     """
     if command.other_family:
         return ""
-    table = ruleset.table(command.table)
-    return _ACTIONS[command.action](command, table, ruleset)
+    table = ruleset.tables.get(command.table)
+    if table is None:
+        table = Table.empty(command.table)
+    printed = _ACTIONS[command.action](command, table, ruleset)
+    if command.action not in "LSC":
+        ruleset.tables[command.table] = table
+    return printed
+
+
+def run(args: Sequence[str], ruleset: Ruleset) -> str:
+    """One iptables(8) command line on a ruleset, all or nothing: the text it prints, or "".
+
+    Refusal: it is no command (then a `Misplaced` with `.word`), it cannot be done, or the kernel would not load the
+    table it leaves.
+    """
+    command = parse_command(args, ruleset)
+    before = ruleset.tables.get(command.table)
+    kept = [
+        (chain, list(chain.rules), chain.policy, chain.packets, chain.bytes)
+        for chain in (before.chains.values() if before is not None else ())
+    ]
+    printed = apply(command, ruleset)
+    if command.action not in CHANGING:
+        return printed
+    try:
+        verify(ruleset.tables[command.table], ruleset.family)
+    except RulesetError as fault:
+        if before is None:
+            del ruleset.tables[command.table]
+        for chain, rules, policy, packets, count in kept:
+            chain.rules[:] = rules
+            chain.policy, chain.packets, chain.bytes = policy, packets, count
+        raise Refusal(fault.reason) from None
+    return printed
+
+
+CHANGING = frozenset("AIRD")
+"""The commands after which the kernel may refuse the table: those that bring rules, or take away one that kept others
+out of reach."""
 
 
 def chain_of(table: Table, name: str) -> Chain:
