@@ -1,7 +1,8 @@
 """How fast rules are: new connections through ClassBench's sets, established ones beside large rulesets, loading.
 
-The sets lie in the directory FASTFW_CLASSBENCH names (acl1_1k, fw1_1k, ipc1_1k as published by H. Song); larger ones are
-grown from them by moving each rule's prefixes and ports, which keeps their structure. CPU time of one thread, medians.
+The sets lie in the directory FASTFW_CLASSBENCH names (acl1_1k, fw1_1k, ipc1_1k as published by H. Song); larger ones
+are grown from them by moving each rule's prefixes and ports, which keeps their structure. CPU time of one thread,
+medians.
 """
 
 from __future__ import annotations

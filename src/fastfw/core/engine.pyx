@@ -16,7 +16,8 @@ from fastfw.core.defrag cimport (
 from fastfw.core.events cimport ENDED_DELETED, ENDED_HELPER, events_free
 from fastfw.core.expect cimport expects_free
 from fastfw.core.flows cimport (
-    flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve, flows_want_extras,
+    flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
+    flows_want_extras,
 )
 from fastfw.core.gre cimport gre_keys_free
 from fastfw.core.helping cimport Attached
@@ -156,7 +157,8 @@ cdef class Core:
         self.tracker.helper_of_port[0] = NULL
 
     def __init__(self, dict settings, bytes seed, clock):
-        """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash; `clock` returns ns."""
+        """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash; `clock`
+        returns ns."""
         if len(seed) != 88:
             raise ValueError("seed: 88 bytes expected")
         self.clock = clock
@@ -282,7 +284,8 @@ cdef class Core:
             defrag_expire(&self.defrag, t.now)
 
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil:
-        """Let the connection's helper read the packet; what it refuses is dropped, with the connection if that `begun`."""
+        """Let the connection's helper read the packet; what it refuses is dropped, with the connection if that
+        `begun`."""
         if not self.attached.call(&self.tracker, p):
             p.verdict = VERDICT_DROP
             p.reason = HELPER_DROP

@@ -8,8 +8,9 @@ there are no tombstones, and no probe ever reads more than two buckets.
 
 Hash. Multilinear over the key's 32-bit words modulo 2^64 with random odd 64-bit multipliers, high half taken: a
 strongly universal family (Lemire and Kaser, "Strongly universal string hashing is fast", 2014), so that without the
-seed no pair of keys is worse than another. It maps a run of ports or addresses to another arithmetic progression, which for
-some seeds piles up in few buckets; a bijection of its 32 bits, which keeps the universality, breaks the progressions.
+seed no pair of keys is worse than another. It maps a run of ports or addresses to another arithmetic progression, which
+for some seeds piles up in few buckets; a bijection of its 32 bits, which keeps the universality, breaks the
+progressions.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 

@@ -2,7 +2,7 @@
 import numpy as np
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+
 
 from fastfw.core.conntrack cimport conntrack_delete
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
@@ -11,8 +11,8 @@ from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMA
 from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
-    STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER,
-    STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD,
+    STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT,
+    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD,
 )
 from fastfw.core.wire cimport NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, Key
 
@@ -68,8 +68,8 @@ cdef uint8_t[::1] raw(array):
 
 
 def entries(Core core):
-    """A copy of every live entry (dtype ENTRY) in no particular order, the slab index of each (uint32), and the Extra of
-    each (dtype EXTRA), None where nothing is counted."""
+    """A copy of every live entry (dtype ENTRY) in no particular order, the slab index of each (uint32), and the Extra
+    of each (dtype EXTRA), None where nothing is counted."""
     cdef uint32_t room = core.tracker.flows.count, index, found = 0
     table = np.empty(room, ENTRY)
     indices = np.empty(room, np.uint32)
@@ -146,9 +146,9 @@ cdef bint entry_sound(const Entry *e, uint32_t helper_count) noexcept nogil:
 def put_entries(Core core, table, indices, extras, helpers):
     """Enter saved entries that are not in the table yet, their time not up.
 
-    `extras` (dtype EXTRA or None) are taken over where this engine counts too. `helpers` (uint8) maps the saved helper numbers to this engine's, 0: none. Returns (entered, refused because the table is
-    full, new slab index by old as a dict of the masters). ValueError for a record no engine would have written; nothing
-    is entered then.
+    `extras` (dtype EXTRA or None) are taken over where this engine counts too. `helpers` (uint8) maps the saved helper
+    numbers to this engine's, 0: none. Returns (entered, refused because the table is full, new slab index by old as a
+    dict of the masters). ValueError for a record no engine would have written; nothing is entered then.
     """
     cdef uint32_t count = len(table), i, index, entered = 0, refused = 0, helper_count = len(helpers)
     cdef uint8_t[::1] table_bytes = raw(table), helper_map = raw(np.ascontiguousarray(helpers, np.uint8))

@@ -91,8 +91,8 @@ cdef void wire_parse(Packet *p) noexcept nogil
 # A datagram that was a fragment or was made of fragments: it is not held again.
 cdef void wire_parse_whole(Packet *p) noexcept nogil
 
-# Walk IPv6 extension headers (RFC 8200 section 4) from `start`, which `proto` names; offset of what follows them, -1 where
-# the chain breaks off. `frag` gets a fragment header's offset field; a later fragment ends the walk.
+# Walk IPv6 extension headers (RFC 8200 section 4) from `start`, which `proto` names; offset of what follows them, -1
+# where the chain breaks off. `frag` gets a fragment header's offset field; a later fragment ends the walk.
 cdef int wire_skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
                               uint16_t *frag) noexcept nogil
 

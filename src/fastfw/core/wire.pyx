@@ -7,10 +7,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, likely, unlikely
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
-    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS, ICMP_ERROR_MALFORMED,
-    ICMP_TYPE, IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED, IP_VERSION, NOT_IP,
-    PROTOCOL_FAMILY, REASON_NONE, SCTP_CHECKSUM, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET, TRANSPORT_TRUNCATED,
-    UDP_CHECKSUM, UDP_LENGTH,
+    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS,
+    ICMP_ERROR_MALFORMED, ICMP_TYPE, IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED,
+    IP_VERSION, NOT_IP, PROTOCOL_FAMILY, REASON_NONE, SCTP_CHECKSUM, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET,
+    TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH,
 )
 
 if sizeof(Key) != 40:
@@ -133,7 +133,8 @@ cdef inline bint has_ports(uint8_t proto) noexcept nogil:
 
 
 cdef inline bint pseudo_sum_ok(const Packet *p, uint64_t sum, uint32_t size, uint8_t proto) noexcept nogil:
-    """Whether a transport checksum over bytes that sum to `sum`, and a pseudo header of `size` and `proto`, is right."""
+    """Whether a transport checksum over bytes that sum to `sum`, and a pseudo header of `size` and `proto`, is
+    right."""
     # size and protocol are big-endian words added to a sum of little-endian ones: their bytes are swapped
     sum = sum_add(sum, (<uint16_t> (size << 8 | (size >> 8 & 0xff))) + (<uint32_t> proto << 8))
     if likely(p.family == 4):

@@ -4,8 +4,8 @@ A thread waits in `run`, or an event loop calls `poll` when `fileno()` is readab
 time, judged in one batch and answered with one system call; system calls are made without the engine's lock and
 without the GIL.
 
-The kernel vouches for checksums it has verified, hands over super-packets whose checksums are yet to be written, and cuts
-packets at the copy range: none of the three is held against a packet.
+The kernel vouches for checksums it has verified, hands over super-packets whose checksums are yet to be written, and
+cuts packets at the copy range: none of the three is held against a packet.
 """
 import errno
 import os
@@ -14,14 +14,14 @@ import time
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastfw.core.bytes cimport be16, be32, raw32, raw64
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.terms cimport (
-    HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT,
+    HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT,
 )
-from fastfw.core.wire cimport PROTO_FRAGMENT, Packet
+from fastfw.core.wire cimport Packet
 
 cdef extern from "netlink.h" nogil:
     struct netlink_message:
@@ -141,7 +141,8 @@ cdef uint64_t datagram_of(const Packet *p) noexcept nogil:
 
 
 def queue_line(number):
-    """The fields of a queue that some program has, as /proc/net/netfilter/nfnetlink_queue prints them; None without one."""
+    """The fields of a queue that some program has, as /proc/net/netfilter/nfnetlink_queue prints them; None without
+    one."""
     try:
         with open("/proc/net/netfilter/nfnetlink_queue") as file:
             for line in file:
@@ -171,8 +172,8 @@ cdef class Queue:
 
     `length` is how many packets the kernel holds for us, `copy_range` how many bytes of each it copies (helpers and
     payload matches need 65535), `fail_open` lets packets through where the queue is full, `gso` takes super-packets.
-    `on_reject(packet: bytes)` is called for packets that a REJECT rule drops. PermissionError without CAP_NET_ADMIN; QueueError
-    where the kernel refuses, as when another program has the queue.
+    `on_reject(packet: bytes)` is called for packets that a REJECT rule drops. PermissionError without CAP_NET_ADMIN;
+    QueueError where the kernel refuses, as when another program has the queue.
     """
 
     def __cinit__(self):
@@ -203,7 +204,8 @@ cdef class Queue:
 
     def open(self, length, fail_open, gso, receive_buffer):
         """Bind the queue, each request acknowledged by the kernel."""
-        netlink = sockets.socket(sockets.AF_NETLINK, sockets.SOCK_RAW | sockets.SOCK_CLOEXEC, NETLINK_NETFILTER_PROTOCOL)
+        kind = sockets.SOCK_RAW | sockets.SOCK_CLOEXEC
+        netlink = sockets.socket(sockets.AF_NETLINK, kind, NETLINK_NETFILTER_PROTOCOL)
         try:
             netlink.bind((0, 0))
             netlink.settimeout(5)
@@ -440,8 +442,9 @@ cdef class Queue:
             return 0
 
     cdef void answer(self, uint32_t n) noexcept nogil:
-        """Give the kernel its verdicts. Where nothing is held and no mark changed, whatever is accepted goes in one message: it
-        speaks for all packets up to its number that have had none yet, so the others are answered before it."""
+        """Give the kernel its verdicts. Where nothing is held and no mark changed, whatever is accepted goes in one
+        message: it speaks for all packets up to its number that have had none yet, so the others are answered before
+        it."""
         cdef uint32_t i, last = 0, verdict
         cdef bint batch = self.held_count == 0, any_accepted = False, marked
         cdef Packet *p

@@ -110,7 +110,7 @@ def conntrack(match: Conntrack, assembly: Assembly) -> Iterator[Predicate]:
     for name, end in ENDS.items():
         ports = getattr(match, f"{name}port")
         if ports is not None:
-            yield predicate("CT_PORT", *ports, end, alone, invert=getattr(match, f"{name}port_invert"))
+            yield predicate("CT_PORT", ports[0], ports[1], end, alone, invert=getattr(match, f"{name}port_invert"))
     if match.status is not None:
         assembly.status_mask |= match.status
         yield predicate("CT_STATUS", match.status, d=alone, invert=match.status_invert)
