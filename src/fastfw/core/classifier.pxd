@@ -19,6 +19,10 @@ cdef enum:
     FACT_OIF = 7
     FACTS = 8
 
+cdef enum:
+    WHOLE = 0x80000000      # a page's values all have what its entry says
+    PAGES = 256
+
 
 # Where a rule begins or ceases to be possible as a fact's value grows. Values of one word are in `low`.
 ctypedef struct Edge:
@@ -29,13 +33,18 @@ ctypedef struct Edge:
 
 
 # Sets lie one after another in `sets`: a summary of `blocks` words with a bit for each word of the set that is not
-# zero, then for each of these blocks the place of its first word, then the words.
+# zero, then for each of these blocks the place of its first word, then the words; those that are zero too where the
+# classifier is dense.
+#
+# Addresses and ports are looked up by page first, an address's or a port's first eight bits: most pages lie in one range.
 ctypedef struct Fact:
     uint64_t *sets
-    uint32_t *set_of        # place of the set in `sets`: by range, or by value where there are no bounds
+    uint32_t *set_of        # place of the set in `sets`: by range; protocol, state: by value
+    uint32_t *page          # IPv4: a range, ports: a place in `sets`; or without WHOLE, a place in `start`
     uint64_t *wide          # IPv6: first addresses of the ranges, two words each, host order
     uint32_t *narrow        # IPv4: first addresses of the ranges
-    uint32_t *start         # IPv4: by an address's first 16 bits, the last range that begins at or before them
+    uint32_t *start         # IPv4: by the next eight bits, and one more, the last range that begins before them; ports:
+                            # by the last eight bits, the place in `sets`
     uint32_t ranges
     uint8_t used            # 1: rules ask for it
     uint8_t late            # 1: some rule asks for it after what drops packets whose headers cannot be read
@@ -51,6 +60,7 @@ ctypedef struct Side:
 
 ctypedef struct Classifier:
     uint8_t ready           # 0: rules are asked one by one
+    uint8_t dense           # 1: sets have all their words
     uint8_t family
     uint32_t rules
     uint32_t words          # of a set of rules, none left out
@@ -85,15 +95,25 @@ cdef inline void candidates_add(Candidates *s, const uint64_t *of) noexcept nogi
 
 
 cdef inline const uint64_t *fact_value(const Fact *f, uint32_t value) noexcept nogil:
-    """The set of a port, protocol or state."""
+    """The set of a protocol or state."""
     return f.sets + f.set_of[value]
+
+
+cdef inline const uint64_t *fact_port(const Fact *f, uint32_t port) noexcept nogil:
+    """The set of a port in host order."""
+    cdef uint32_t page = f.page[port >> 8]
+    return f.sets + (page & ~<uint32_t> WHOLE if page & WHOLE else f.start[page + (port & 0xff)])
 
 
 cdef inline const uint64_t *fact_address4(const Fact *f, uint32_t address) noexcept nogil:
     """The set of an IPv4 address in host order."""
-    cdef uint32_t at = f.start[address >> 16]
-    cdef uint32_t left = f.start[(address >> 16) + 1] - at
-    cdef uint32_t half
+    cdef uint32_t page = f.page[address >> 24]
+    cdef uint32_t at, left, half
+    if page & WHOLE:
+        return f.sets + f.set_of[page & ~<uint32_t> WHOLE]
+    page += address >> 16 & 0xff
+    at = f.start[page]
+    left = f.start[page + 1] - at
     while left:
         half = (left + 1) >> 1
         if f.narrow[at + half] <= address:

@@ -22,6 +22,11 @@ cdef inline uint64_t word_of(const Classifier *c, const Candidates *s, uint32_t 
     cdef uint64_t bits = ~<uint64_t> 0
     cdef const uint64_t *of
     cdef uint32_t i
+    if c.dense:
+        place += 2 * c.blocks + (block << 6)
+        for i in range(s.count):
+            bits &= s.sets[i][place]
+        return bits
     for i in range(s.count):
         of = s.sets[i]
         bits &= of[of[c.blocks + block] + count_bits(of[block] & before)]

@@ -9,8 +9,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastfw.core.bytes cimport be32
 from fastfw.core.classifier cimport (
-    FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, FACTS, Classifier,
-    Edge, Fact, Side,
+    FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, FACTS, PAGES,
+    WHOLE, Classifier, Edge, Fact, Side,
 )
 from fastfw.core.program cimport (
     OP_DPORT, OP_HEADER, OP_IIF, OP_OIF, OP_PORTS, OP_PROTOCOL, OP_SOURCE4, OP_SOURCE6, OP_SOURCE_RANGE4,
@@ -22,9 +22,10 @@ cdef enum:
     INTERFACES = 65536
     FEWEST_RULES = 16            # for fewer, asking them all is quicker
     MOST_WORDS = 1 << 23         # of all sets of one fact
+    MOST_DENSE = 1 << 22         # of all sets, for them to keep all their words
 
 cdef uint32_t[8] VALUES
-VALUES[:] = [0, 0, 65536, 65536, 256, 8, 0, 0]
+VALUES[:] = [0, 0, 0, 0, 256, 8, 0, 0]
 
 
 # Edges of one fact, and which rules say something of it.
@@ -235,6 +236,11 @@ cdef uint32_t write_words(Writer *w, uint64_t *at) noexcept nogil:
     cdef uint32_t size = 2 * blocks
     cdef uint32_t block, bit
     memcpy(at, w.summary, blocks * 8)
+    if w.c.dense:
+        for block in range(blocks):
+            at[blocks + block] = size + (block << 6)
+        memcpy(at + size, w.current, w.c.words * 8)
+        return size + w.c.words
     for block in range(blocks):
         at[blocks + block] = size
         if w.summary[block]:
@@ -306,6 +312,7 @@ cdef void fact_free(Fact *f) noexcept nogil:
     free(f.wide)
     free(f.narrow)
     free(f.start)
+    free(f.page)
     if f.by_interface != NULL:
         for i in range(<uint32_t> INTERFACES):
             free(f.by_interface[i])
@@ -313,43 +320,76 @@ cdef void fact_free(Fact *f) noexcept nogil:
     memset(f, 0, sizeof(Fact))
 
 
-cdef int place_ranges(Fact *f, const Classifier *c, int fact, const Edge *edges, uint32_t *sets) noexcept nogil:
-    """From ranges in order, each with its set, to what lookups read; `sets` becomes the fact's."""
-    cdef uint32_t i, value, at
-    if VALUES[fact]:
-        f.set_of = <uint32_t *> malloc(VALUES[fact] * sizeof(uint32_t))
-        if f.set_of == NULL:
-            free(sets)
-            return -1
-        at = 0
-        for value in range(VALUES[fact]):
-            while at + 1 < f.ranges and edges[at + 1].low <= value:
+cdef int place_values(Fact *f, uint32_t values, const Edge *bounds, const uint32_t *sets) noexcept nogil:
+    """The set of each of a few values."""
+    cdef uint32_t value, at = 0
+    f.set_of = <uint32_t *> malloc(values * sizeof(uint32_t))
+    if f.set_of == NULL:
+        return -1
+    for value in range(values):
+        while at + 1 < f.ranges and bounds[at + 1].low <= value:
+            at += 1
+        f.set_of[value] = sets[at]
+    return 0
+
+
+cdef int place_pages(Fact *f, const Edge *bounds, const uint32_t *sets, int shift) noexcept nogil:
+    """Pages of 1 << shift values, and of those that lie in several ranges the smaller steps. `sets` is what a range
+    stands for."""
+    cdef uint32_t page, step, at = 0, used = 0
+    cdef uint64_t value
+    f.page = <uint32_t *> malloc(PAGES * sizeof(uint32_t))
+    f.start = <uint32_t *> malloc(PAGES * (PAGES + 1) * sizeof(uint32_t))
+    if f.page == NULL or f.start == NULL:
+        return -1
+    for page in range(<uint32_t> PAGES):
+        value = <uint64_t> page << shift
+        while at + 1 < f.ranges and bounds[at + 1].low <= value:
+            at += 1
+        if at + 1 == f.ranges or bounds[at + 1].low >= <uint64_t> (page + 1) << shift:
+            f.page[page] = <uint32_t> WHOLE | sets[at]
+            continue
+        f.page[page] = used
+        for step in range(<uint32_t> PAGES + 1):
+            value = (<uint64_t> page << shift) + (<uint64_t> step << (shift - 8))
+            while at + 1 < f.ranges and bounds[at + 1].low <= value:
                 at += 1
-            f.set_of[value] = sets[at]
-        free(sets)
-        return 0
-    f.set_of = sets
+            f.start[used + step] = sets[at]
+        used += PAGES + 1
+    return 0
+
+
+cdef int place_ranges(Fact *f, const Classifier *c, int fact, const Edge *bounds, uint32_t *sets) noexcept nogil:
+    """From ranges in order, each with its set, to what lookups read."""
+    cdef uint32_t *numbers
+    cdef uint32_t i
+    cdef int result
+    if VALUES[fact]:
+        return place_values(f, VALUES[fact], bounds, sets)
+    if fact == FACT_SPORT or fact == FACT_DPORT:
+        return place_pages(f, bounds, sets, 8)
+    f.set_of = <uint32_t *> malloc(<size_t> f.ranges * 4)
+    if f.set_of == NULL:
+        return -1
+    memcpy(f.set_of, sets, <size_t> f.ranges * 4)
     if c.family == 6:
         f.wide = <uint64_t *> malloc(<size_t> f.ranges * 16)
         if f.wide == NULL:
             return -1
         for i in range(f.ranges):
-            f.wide[2 * i] = edges[i].high
-            f.wide[2 * i + 1] = edges[i].low
+            f.wide[2 * i] = bounds[i].high
+            f.wide[2 * i + 1] = bounds[i].low
         return 0
     f.narrow = <uint32_t *> malloc(<size_t> f.ranges * 4)
-    f.start = <uint32_t *> malloc(65537 * 4)
-    if f.narrow == NULL or f.start == NULL:
-        return -1
-    for i in range(f.ranges):
-        f.narrow[i] = <uint32_t> edges[i].low
-    at = 0
-    for value in range(65536):
-        while at + 1 < f.ranges and f.narrow[at + 1] <= value << 16:
-            at += 1
-        f.start[value] = at
-    f.start[65536] = f.ranges - 1
-    return 0
+    numbers = <uint32_t *> malloc(<size_t> f.ranges * 4)
+    result = -1
+    if f.narrow != NULL and numbers != NULL:
+        for i in range(f.ranges):
+            f.narrow[i] = <uint32_t> bounds[i].low
+            numbers[i] = i
+        result = place_pages(f, bounds, numbers, 24)
+    free(numbers)
+    return result
 
 
 cdef int sweep(const Classifier *c, Fact *f, int fact, Sweep *w) noexcept nogil:
@@ -396,6 +436,7 @@ cdef int sweep(const Classifier *c, Fact *f, int fact, Sweep *w) noexcept nogil:
     f.used = 1
     result = place_ranges(f, c, fact, bounds, sets)
     free(bounds)
+    free(sets)
     return result
 
 
@@ -436,6 +477,7 @@ cdef int add_rules(Program *program, Sweep *sweeps) noexcept nogil:
 cdef int classifier_build(Program *program) noexcept nogil:
     cdef Classifier *c = &program.classifier
     cdef Sweep[FACTS] sweeps
+    cdef uint64_t words = 0
     cdef int fact, result = 0
     if program.rule_count < FEWEST_RULES:
         return 0
@@ -454,6 +496,9 @@ cdef int classifier_build(Program *program) noexcept nogil:
             result = -1
     if result == 0:
         result = add_rules(program, sweeps)
+    for fact in range(FACT_IIF):
+        words += (sweeps[fact].count + 1) * c.words
+    c.dense = words <= MOST_DENSE
     for fact in range(FACT_IIF):
         if result == 0 and sweeps[fact].count:
             result = sweep(c, &c.facts[fact], fact, &sweeps[fact])

@@ -8,7 +8,8 @@ from libc.string cimport memcpy
 from fastfw.core.bytes cimport be16, be32, likely, unlikely
 from fastfw.core.classifier cimport (
     FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, Candidates,
-    Classifier, Fact, candidates_add, candidates_next, candidates_rewind, fact_address4, fact_address6, fact_value,
+    Classifier, Fact, candidates_add, candidates_next, candidates_rewind, fact_address4, fact_address6, fact_port,
+    fact_value,
 )
 from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
 from fastfw.core.conntrack cimport Tracker, conntrack_entry
@@ -155,9 +156,9 @@ cdef void gather(Look *look) noexcept nogil:
             candidates_add(s, fact_value(f + FACT_PROTOCOL, look.proto))
         if not look.fragment:
             if useful(f + FACT_DPORT, readable):
-                candidates_add(s, fact_value(f + FACT_DPORT, be16(look.l4 + 2)))
+                candidates_add(s, fact_port(f + FACT_DPORT, be16(look.l4 + 2)))
             if useful(f + FACT_SPORT, readable):
-                candidates_add(s, fact_value(f + FACT_SPORT, be16(look.l4)))
+                candidates_add(s, fact_port(f + FACT_SPORT, be16(look.l4)))
         if useful(f + FACT_STATE, readable):
             candidates_add(s, fact_value(f + FACT_STATE, p.state))
         s.fixed = s.count
