@@ -492,3 +492,55 @@ def test_forms_of_commands() -> None:
         if bool(complaint) != bool(done.returncode) or (not complaint and printed != done.stdout.decode()):
             faults.append(f"{line}: {complaint or printed!r}, iptables: {done.stderr or done.stdout!r}")
     assert not faults, "\n".join(faults)
+
+
+FIRST = """*filter
+:INPUT DROP [5:6]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:x - [0:0]
+:y - [0:0]
+[1:2] -A INPUT -s 1.1.1.1 -j x
+[3:4] -A x -j y
+-A y -j DROP
+COMMIT
+"""
+
+ADDED = """
+-A INPUT -j ACCEPT
+:x - [0:0]
+:x - [0:0]|-A x -j ACCEPT
+:x - [0:0]|:x - [0:0]
+:z - [0:0]|-A z -j x|-A INPUT -j z
+:INPUT ACCEPT [0:0]
+:OUTPUT DROP [7:8]|-I INPUT 1 -j y
+-F x|-A x -j y
+-X y
+-D INPUT -s 1.1.1.1 -j x|-F|-X y
+-A y -j x
+-N x
+-N z
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("noflush", [True, False], ids=["noflush", "flush"])
+def test_restore_onto_a_table(noflush: bool) -> None:
+    """A second text replaces the table's rules or, with noflush, adds to them, and a refused one changes nothing."""
+    faults = []
+    for body in ADDED:
+        judge.restore(EMPTY, 4)
+        assert not judge.restore(FIRST, 4)
+        ruleset = Ruleset.parse(FIRST)
+        done = judge.run("iptables-legacy-restore", "-c", *(["-n"] if noflush else []), text=text_of(body))
+        complaint = ""
+        try:
+            ruleset.restore(text_of(body), noflush=noflush)
+        except RulesetError as error:
+            complaint = str(error)
+        if bool(complaint) != bool(done.returncode):
+            faults.append(f"{body}: {complaint or 'taken'}, iptables: {done.stderr!r}")
+        real = judge.save("filter", 4, True)
+        ours = judge.without_comments(ruleset.save(True))
+        if real != ours:
+            faults.append(f"iptables prints after {body}:\n{real}\nwe print:\n{ours}")
+    assert not faults, "\n".join(faults)

@@ -62,7 +62,6 @@ class _Text:
         self.scratch = Ruleset(base.family)
         self.table: Table | None = None
         self.user_chains: set[str] = set()
-        self.declared: set[str] = set()
 
     def error(self, reason: str, line: int, column: int) -> RulesetError:
         return RulesetError(reason, line, column, self.filename)
@@ -74,18 +73,14 @@ class _Text:
         if name not in TABLES:
             raise self.error(f"no table `{name}': expected *{', *'.join(TABLES)}", line, 2)
         old = self.done.get(name) or self.base.tables.get(name)
-        if self.noflush and old is not None:
-            table = copy.deepcopy(old)
-        else:
-            table = Table.empty(name)
-            for hook, chain in old.chains.items() if old is not None else ():
-                if hook in table.chains:  # a text that does not declare a policy leaves it as it is
-                    same = table.chains[hook]
-                    same.policy, same.packets, same.bytes = chain.policy, chain.packets, chain.bytes
+        table = copy.deepcopy(old) if self.noflush and old is not None else Table.empty(name)
+        for hook, chain in old.chains.items() if old is not None else ():
+            if hook in TABLES[name]:  # what a text does not declare keeps its policy and counts anew
+                same = table.chains[hook]
+                same.policy, same.packets, same.bytes = chain.policy, 0, 0
         self.table = table
         self.scratch.tables = {name: table}
         self.user_chains = {chain.name for chain in table.chains.values() if chain.policy is None}
-        self.declared = set()
 
     def declare(self, table: Table, text: str, line: int) -> None:
         """`:chain policy [packets:bytes]`"""
@@ -117,13 +112,12 @@ class _Text:
             chain.packets, chain.bytes = counter(counters[1]), counter(counters[2])
 
     def create(self, table: Table, name: str, line: int, column: int) -> None:
-        if name in self.declared or (name in table.chains and not self.noflush):
+        if name in table.chains and not self.noflush:
             raise self.error(f"chain `{name}' already exists", line, column)
         try:
             check_declared_name(name)
         except Refusal as refusal:
             raise self.error(str(refusal), line, column) from None
-        self.declared.add(name)
         if name in table.chains:
             table.chains[name].rules.clear()
         else:
