@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from tests.kernel.compare import ours_in_words
@@ -15,8 +15,8 @@ SECOND = 1_000_000_000
 class Talk:
     """An engine with a clock of its own, seconds from 1000."""
 
-    def __init__(self, **settings: int) -> None:
-        self.engine = fastfw.Engine(settings=settings)
+    def __init__(self, helpers: Sequence[str] = (), **settings: int) -> None:
+        self.engine = fastfw.Engine(settings=settings, helpers=helpers)
         self.now = 1000 * SECOND
 
     def say(self, packet: bytes, wait: float = 0, hook: str = "FORWARD", have: int | None = None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tests.core.talk import Talk
+from tests.helpers.kernel import Ends, packets
+from tests.helpers.pptp_talk import out_reply, out_request, start_reply, start_request
 from tests.traffic import packets as p
 from tests.traffic.gre import PPP, UDPLITE, udplite
 
@@ -105,3 +107,15 @@ def test_an_extension_header_may_run_past_the_end() -> None:
     talk = Talk()
     assert talk.say(packet) == "NEW"
     assert " unknown  97 600 " in talk.table()[0]
+
+
+def test_a_helper_tells_the_ends_of_a_call() -> None:
+    """With the PPTP helper both ways of a call are one connection, RELATED to the control connection."""
+    talk = Talk(helpers=["pptp"])
+    call = [start_request(), start_reply(), out_request(5), out_reply(7, 5)]
+    talk.all(packets(call, Ends(ONE, TWO, 40000, 1723)))
+    assert talk.say(pptp(ONE, TWO, 7)) == "RELATED EXPECTED"
+    assert talk.say(pptp(TWO, ONE, 5)) == f"{BACK} EXPECTED"
+    assert "srckey=0x5 dstkey=0x7" in talk.table()[-1] + talk.table()[0]
+    talk.engine.flush()
+    assert [talk.say(pptp(ONE, TWO, 7)), talk.say(pptp(TWO, ONE, 5))] == ["NEW", "NEW"]

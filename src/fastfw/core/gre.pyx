@@ -62,6 +62,16 @@ cdef int gre_keys_add(GreKeys *g, const GreKey *made) noexcept nogil:
     return 0
 
 
+cdef void gre_keys_remove(GreKeys *g, const GreKey *one) noexcept nogil:
+    """Forget a call, if it is known with this key and by this control connection."""
+    cdef uint32_t i
+    for i in range(g.count):
+        if same_call(g.all + i, one) and g.all[i].key == one.key and g.all[i].master == one.master:
+            g.count -= 1
+            g.all[i] = g.all[g.count]
+            return
+
+
 cdef void gre_keys_forget(GreKeys *g, uint32_t master) noexcept nogil:
     """The control connection is gone: so are its calls."""
     cdef uint32_t i = g.count

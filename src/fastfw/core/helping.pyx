@@ -11,12 +11,16 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastfw.core.bytes cimport be16, be32
-from fastfw.core.conntrack cimport Tracker
-from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add
-from fastfw.core.flows cimport Entry
+from fastfw.core.conntrack cimport Tracker, conntrack_delete
+from fastfw.core.events cimport ENDED_DELETED
+from fastfw.core.expect cimport (
+    EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, Expects, expects_add, expects_remove,
+)
+from fastfw.core.flows cimport Entry, flows_find, flows_hash
+from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_remove
 from fastfw.core.settings cimport SET_EXPECT_MAX
 from fastfw.core.terms cimport STATE_ESTABLISHED, STATUS_HELPED, STATUS_MASTER, STATUS_UNREAD
-from fastfw.core.wire cimport PROTO_TCP, PROTO_UDP, Key, Packet
+from fastfw.core.wire cimport NO_FLOW, PROTO_GRE, PROTO_TCP, PROTO_UDP, Key, Packet, wire_key
 
 log = logging.getLogger("fastfw.helpers")
 
@@ -122,6 +126,26 @@ cdef void put_address(uint64_t *into, bytes address):
     memcpy(into, <const char *> address, len(address))
 
 
+cdef void call_of(const Expect *one, GreKey *call) noexcept nogil:
+    """The call whose packets an expected GRE connection will be told by."""
+    memset(call, 0, sizeof(GreKey))
+    memcpy(call.source, one.source, sizeof(one.source))
+    memcpy(call.destination, one.destination, sizeof(one.destination))
+    call.call = one.destination_port
+    call.key = one.source_port
+    call.zone = one.zone
+    call.family = one.family
+    call.master = one.master
+
+
+cdef bint same_expectation(const Expect *a, const Expect *b) noexcept nogil:
+    return (a.master == b.master and a.proto == b.proto and a.family == b.family and a.zone == b.zone
+            and a.destination[0] == b.destination[0] and a.destination[1] == b.destination[1]
+            and a.destination_port == b.destination_port and a.source[0] == b.source[0]
+            and a.source[1] == b.source[1] and a.source_port == b.source_port
+            and (a.flags ^ b.flags) & (EXPECT_ANY_PORT | EXPECT_ANY_SOURCE) == 0)
+
+
 cdef uint16_t network16(int number):
     return <uint16_t> ((number & 0xff) << 8 | (number >> 8 & 0xff))
 
@@ -186,6 +210,7 @@ cdef class Flow:
         """See fastfw.helpers.base.Flow."""
         cdef const Packet *p = self.live()
         cdef Expect made
+        cdef GreKey call
         cdef int size = 4 if p.family == 4 else 16
         cdef uint32_t most, most_at_once
         if len(destination) != size or (source is not None and len(source) != size):
@@ -221,4 +246,53 @@ cdef class Flow:
         if expects_add(&self.tracker.expects, &made, most, most_at_once, p.now) < 0:
             return False
         self.tracker.flows.entries[p.entry].status |= STATUS_MASTER
+        if made.proto == PROTO_GRE:
+            # its packets name the receiver's end of the call only: from now on they get the sender's too
+            call_of(&made, &call)
+            gre_keys_add(&self.tracker.gre_keys, &call)
         return True
+
+    def cancel(self, *, int protocol, bytes source, source_port, bytes destination, int port):
+        """See fastfw.helpers.base.Flow."""
+        cdef const Packet *p = self.live()
+        cdef Expects *x = &self.tracker.expects
+        cdef Expect meant
+        cdef GreKey call
+        cdef Key key
+        cdef uint8_t head[40]
+        cdef uint32_t i, index
+        cdef int size = 4 if p.family == 4 else 16, at = 12 if p.family == 4 else 8
+        if len(destination) != size or (source is not None and len(source) != size):
+            raise ValueError(f"cancel: addresses of {size} bytes expected")
+        memset(&meant, 0, sizeof(Expect))
+        put_address(meant.destination, destination)
+        meant.destination_port = network16(port)
+        meant.proto = <uint8_t> protocol
+        meant.family = p.family
+        meant.zone = p.key.zone
+        meant.master = p.entry
+        if source is None:
+            meant.flags |= EXPECT_ANY_SOURCE
+        else:
+            put_address(meant.source, source)
+        if source_port is None:
+            meant.flags |= EXPECT_ANY_PORT
+        else:
+            meant.source_port = network16(source_port)
+        if protocol == PROTO_GRE:
+            call_of(&meant, &call)
+            gre_keys_remove(&self.tracker.gre_keys, &call)
+        for i in range(x.count):
+            if same_expectation(x.all + i, &meant):
+                expects_remove(x, x.all + i)
+                return
+        if source is None or source_port is None:
+            return
+        memset(head, 0, sizeof(head))
+        memcpy(head + at, <const char *> source, size)
+        memcpy(head + at + size, <const char *> destination, size)
+        wire_key(&key, head, p.family, meant.source_port, meant.destination_port, meant.proto)
+        key.zone = meant.zone
+        index = flows_find(&self.tracker.flows, &key, flows_hash(&self.tracker.flows, &key))
+        if index != NO_FLOW and index != p.entry and self.tracker.flows.entries[index].master == p.entry:
+            conntrack_delete(self.tracker, index, ENDED_DELETED)

@@ -98,5 +98,10 @@ cdef int wire_skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, u
 
 # Whether an IP stack passes what comes after PREROUTING: IPv4's options (RFC 791 section 3.1), source routes refused.
 cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil
+# The key of a connection between two ends, addresses as in `ip` (an IP header of that family); 1 where the source comes
+# second.
+cdef uint8_t wire_key(Key *key, const uint8_t *ip, uint8_t family, uint16_t sport, uint16_t dport,
+                      uint8_t proto) noexcept nogil
+
 # The transport payload's checksum with its pseudo header, as RFC 768, 793 and 8200 have it.
 cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil

@@ -103,6 +103,13 @@ cdef inline uint8_t order6(Key *key, const uint8_t *ip, uint16_t sport, uint16_t
     return flip
 
 
+cdef uint8_t wire_key(Key *key, const uint8_t *ip, uint8_t family, uint16_t sport, uint16_t dport,
+                      uint8_t proto) noexcept nogil:
+    if family == 4:
+        return order4(key, ip, sport, dport, proto)
+    return order6(key, ip, sport, dport, proto)
+
+
 cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family,
                           uint8_t *flip) noexcept nogil:
     """An ICMP query's key: the requester first, the identifier, the request's type and the code. False for a type
