@@ -20,7 +20,7 @@ from fastfw.core.flows cimport (
     flows_want_extras,
 )
 from fastfw.core.gre cimport gre_keys_free
-from fastfw.core.helping cimport Attached
+from fastfw.core.helping cimport Attached, helped_is_there
 from fastfw.core.rules cimport (
     Rules, routing_refuses, rules_before, rules_follow, rules_judge, rules_next_base,
 )
@@ -289,7 +289,7 @@ cdef class Core:
         if not self.attached.call(&self.tracker, p):
             p.verdict = VERDICT_DROP
             p.reason = HELPER_DROP
-            if begun:
+            if begun and helped_is_there(&self.tracker, p):
                 conntrack_delete(&self.tracker, p.entry, ENDED_HELPER)
                 p.entry = NO_FLOW
 

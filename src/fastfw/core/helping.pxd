@@ -2,7 +2,13 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastfw.core.conntrack cimport Tracker
+from fastfw.core.flows cimport key_equal
 from fastfw.core.wire cimport Packet
+
+
+cdef inline bint helped_is_there(const Tracker *t, const Packet *p) noexcept nogil:
+    """Whether the packet's connection is in the table still: a helper may have ended it, or moved the table."""
+    return key_equal(&t.flows.entries[p.entry].key, &p.key)
 
 
 cdef class Attached:

@@ -108,8 +108,10 @@ cdef class Attached:
                 payload.release()
             return verdict is None or verdict
         except Exception:
-            e.helper = 0
-            e.status &= ~(<uint32_t> STATUS_HELPED)
+            if helped_is_there(t, p):
+                e = t.flows.entries + p.entry
+                e.helper = 0
+                e.status &= ~(<uint32_t> STATUS_HELPED)
             log.exception("helper %s failed and is detached from the connection", self.names()[number])
             return True
 
