@@ -7,6 +7,7 @@ command line share this grammar.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -492,8 +493,6 @@ class _Reader:
 
     def expanded(self) -> Iterator[Rule]:
         """A rule for each pair of addresses."""
-        import copy
-
         for source, destination in product(self.sources or [None], self.destinations or [None]):
             rule = copy.deepcopy(self.rule)
             rule.source = copy.copy(source)

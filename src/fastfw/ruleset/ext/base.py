@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastfw.ruleset.errors import OptionRefusal, Refusal
+from fastfw.ruleset.names import protocol_name
 
 if TYPE_CHECKING:
     from fastfw.ruleset.model import Rule
@@ -48,7 +49,8 @@ Printer = Callable[[Any, int], str]
 class Option:
     """One option of an extension.
 
-    `field` receives what `parse` makes of the value; without `parse` the option takes none and sets `value`.
+    `field` receives what `parse` makes of the value; without `parse` the option takes none and sets `value`. An option
+    whose `field` is "" is left to the extension's own `read`.
     `negate` names the boolean field of `!`; "" refuses it. Printing leaves the option out where the field equals
     `hide` and is not inverted, and always when `silent`. `show` gets the value and the family. `words` counts its
     values: two reach `parse` joined by NUL; `optional` ones may be left out, and then `parse` gets "".
@@ -89,14 +91,13 @@ class Extension:
     def read(self, option: Option, text: str, invert: bool, context: Context) -> None:
         """Take one option. Refusal: it may not stand here, or its value is not one."""
         seen = context.seen
-        if option.field:
-            if option.name in seen and not option.repeat:
-                raise OptionRefusal(_USED.format(option.name))
-            if invert:
-                if not option.negate:
-                    raise OptionRefusal(f"option --{option.name} cannot be inverted")
-                setattr(self, option.negate, True)
-            setattr(self, option.field, option.value if option.parse is None else option.parse(text, context))
+        if option.name in seen and not option.repeat:
+            raise OptionRefusal(_USED.format(option.name))
+        if invert:
+            if not option.negate:
+                raise OptionRefusal(f"option --{option.name} cannot be inverted")
+            setattr(self, option.negate, True)
+        setattr(self, option.field, option.value if option.parse is None else option.parse(text, context))
         seen.add(option.name)
 
     def finish(self, context: Context) -> None:
@@ -122,8 +123,6 @@ class Extension:
             wrong = sorted(site.hooks.difference(self.hooks))
             raise Refusal(f"{self.name} is valid only in {', '.join(self.hooks)}, and {wrong[0]} leads here")
         if self.protocols and (site.rule.protocol not in self.protocols or site.rule.protocol_invert):
-            from fastfw.ruleset.names import protocol_name
-
             raise Refusal(f"{self.name} needs -p {' or '.join(protocol_name(p) for p in self.protocols)}")
 
     def save(self, family: int) -> str:
