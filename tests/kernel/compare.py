@@ -273,45 +273,95 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--batches", type=int, default=1, help="send each seed's packets in this many batches")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between batches")
     parser.add_argument("--show", type=int, default=3, help="differences to reduce and print a seed (default 3)")
+    parser.add_argument("--matrix", action="store_true", help="once for every switch, protocol and rate of anomalies")
     parser.add_argument("--report", type=Path, help="write each new class of difference to a file in this directory")
     return parser
 
 
-def main() -> int:
-    options = arguments().parse_args()
-    reason = missing()
-    if reason:
-        print(reason, file=sys.stderr)
-        return 2
+EVERYTHING = "tcp,tcp,udp,icmp,sctp,gre,other"
+MATRIX = tuple(
+    line.split()
+    for line in (
+        "",
+        "--anomalies 0",
+        "--anomalies 0.05",
+        "--anomalies 0.6",
+        f"--protocols {EVERYTHING}",
+        f"--protocols {EVERYTHING} --anomalies 0.6",
+        f"--protocols {EVERYTHING} --fragments 0.05",
+        "--protocols sctp",
+        "--protocols gre,other",
+        "--protocols icmp,udp --families 6",
+        "--set nf_conntrack_tcp_loose=0",
+        "--set nf_conntrack_tcp_be_liberal=1",
+        "--set nf_conntrack_tcp_ignore_invalid_rst=1",
+        "--set nf_conntrack_tcp_loose=0 --set nf_conntrack_tcp_be_liberal=1 --anomalies 0.7",
+        "--set nf_conntrack_tcp_max_retrans=0",
+        "--set nf_conntrack_tcp_timeout_unacknowledged=3 --set nf_conntrack_tcp_timeout_max_retrans=2",
+        f"--set nf_conntrack_checksum=0 --protocols {EVERYTHING}",
+        f"--set nf_conntrack_acct=1 --protocols {EVERYTHING}",
+        "--set nf_conntrack_acct=1 --fragments 0.1",
+        "--set nf_conntrack_timestamp=1",
+    )
+)
+"""What ``--matrix`` goes through with the seeds and count given: every switch, protocol and rate of anomalies."""
+
+
+def run(options: argparse.Namespace, kinds: Counter[str]) -> tuple[int, int]:
+    """Compare every seed under one set of options; returns the packets sent and the differences found."""
     setup = Setup(settings=dict(options.settings), batches=options.batches, pause=options.pause)
     protocols, families = options.protocols.split(","), [int(family) for family in options.families.split(",")]
-    kinds: Counter[str] = Counter()
     total = wrong = 0
     with setup.oracle() as oracle:
-        print(f"kernel {oracle.kernel}; settings {setup.settings or 'default'}; anomalies {options.anomalies}")
+        print(
+            f"kernel {oracle.kernel}; settings {setup.settings or 'default'}; anomalies {options.anomalies}; "
+            f"fragments {options.fragments}; {options.protocols} over IPv{options.families}"
+        )
         for seed in options.seeds:
             packets = generate(seed, options.count, options.anomalies, protocols, families, options.fragments)
             found = compare(setup, oracle, packets)
             total, wrong = total + len(packets), wrong + len(found.differences)
             print(f"seed {seed}: {len(packets)} packets, {len(found.differences)} differences", flush=True)
-            shown: set[object] = set()
-            for difference in found.differences:
-                key = key_of(found, difference)
-                if len(shown) >= options.show or key in shown:
-                    continue
-                shown.add(key)
-                small = reduce(setup, oracle, found, difference)
-                if not small.differences:
-                    print(f"  not seen again alone: {difference}")
-                    continue
-                kind = kind_of(small)
-                kinds[kind] += 1
-                if kinds[kind] == 1:
-                    text = f"{kind}\nseed {seed}, packet {difference.index}\n{report(small)}\n"
-                    print(text, flush=True)
-                    if options.report:
-                        options.report.mkdir(parents=True, exist_ok=True)
-                        (options.report / f"{len(kinds):03d}.md").write_text(text)
+            show(setup, oracle, seed, found, options, kinds)
+    return total, wrong
+
+
+def show(
+    setup: Setup, oracle: Oracle, seed: int, found: Comparison, options: argparse.Namespace, kinds: Counter[str]
+) -> None:
+    """Reduce the first difference of each of a few connections, and print those of a class not seen before."""
+    shown: set[object] = set()
+    for difference in found.differences:
+        key = key_of(found, difference)
+        if len(shown) >= options.show or key in shown:
+            continue
+        shown.add(key)
+        small = reduce(setup, oracle, found, difference)
+        if not small.differences:
+            print(f"  not seen again alone: {difference}")
+            continue
+        kind = kind_of(small)
+        kinds[kind] += 1
+        if kinds[kind] == 1:
+            text = f"{kind}\nseed {seed}, packet {difference.index}\n{report(small)}\n"
+            print(text, flush=True)
+            if options.report:
+                options.report.mkdir(parents=True, exist_ok=True)
+                (options.report / f"{len(kinds):03d}.md").write_text(text)
+
+
+def main() -> int:
+    parser = arguments()
+    options = parser.parse_args()
+    reason = missing()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 2
+    kinds: Counter[str] = Counter()
+    total = wrong = 0
+    for line in MATRIX if options.matrix else [[]]:
+        sent, differences = run(parser.parse_args(sys.argv[1:] + line), kinds)
+        total, wrong = total + sent, wrong + differences
     print(f"{total} packets, {wrong} differences, {len(kinds)} classes reduced")
     for kind, count in kinds.most_common():
         print(f"  {count} x {kind}")
