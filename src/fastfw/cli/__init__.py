@@ -18,6 +18,8 @@ __all__ = ["VERBS", "CliError", "main"]
 #: CliError, or lets an OSError through, for what cannot be used.
 VERBS = {
     "replay": ("replay", "what a ruleset does to the packets of captures"),
+    "explain": ("explain", "every rule that one packet of a capture came to, and why it was decided so"),
+    "diff": ("diff", "which packets and connections of a capture two rulesets decide differently"),
     "rules": ("rules", "what is wrong with a ruleset, or its canonical text"),
 }
 

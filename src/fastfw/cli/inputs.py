@@ -36,6 +36,11 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the firewall")
     group.add_argument("--rules", metavar="FILE", help="IPv4 rules, as iptables-save prints them; - is standard input")
     group.add_argument("--rules6", metavar="FILE", help="IPv6 rules, as ip6tables-save prints them")
+    add_setting_options(group)
+
+
+def add_setting_options(group: argparse._ArgumentGroup) -> None:
+    """Those of them that are not rules."""
     group.add_argument("--hook", choices=sorted(HOOKS), help="chain that all packets meet (default FORWARD)")
     group.add_argument(
         "--local",
@@ -64,6 +69,19 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def make_engine(args: argparse.Namespace) -> tuple[Engine, Ruleset | None, Ruleset | None]:
     """The engine that add_engine_options' arguments describe, and its rulesets."""
+    check_options(args)
+    rules4 = read_rules(args.rules, 4) if args.rules else None
+    rules6 = read_rules(args.rules6, 6) if args.rules6 else None
+    engine = bare_engine(args)
+    if rules4 is not None:
+        put_in_force(engine, rules4, args.rules)
+    if rules6 is not None:
+        put_in_force(engine, rules6, args.rules6)
+    return engine, rules4, rules6
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuses options that cannot stand together, and what is no interface's name."""
     if args.hook and args.local:
         raise CliError("--hook and --local exclude each other: --local tells each packet's hook")
     for option in ("in_interface", "out_interface"):
@@ -72,18 +90,15 @@ def make_engine(args: argparse.Namespace) -> tuple[Engine, Ruleset | None, Rules
             raise CliError(
                 f"--{option.replace('_', '-')} {name!r}: an interface name of up to {INTERFACE_LIMIT} bytes expected"
             )
+
+
+def bare_engine(args: argparse.Namespace, seed: bytes | None = None) -> Engine:
+    """An engine with add_setting_options' settings and helpers, and no rules yet; `seed` as in Engine."""
     settings = read_settings(args.set)
-    rules4 = read_rules(args.rules, 4) if args.rules else None
-    rules6 = read_rules(args.rules6, 6) if args.rules6 else None
     try:
-        engine = Engine(settings=settings, helpers=args.helper)
+        return Engine(settings=settings, helpers=args.helper, seed=seed)
     except ValueError as error:
         raise CliError(f"--helper {error}") from None
-    if rules4 is not None:
-        put_in_force(engine, rules4, args.rules)
-    if rules6 is not None:
-        put_in_force(engine, rules6, args.rules6)
-    return engine, rules4, rules6
 
 
 def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:

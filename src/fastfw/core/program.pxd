@@ -136,6 +136,41 @@ ctypedef struct Stage:      # 16 bytes
     uint8_t unused[6]
 
 
+# One rule that a watched packet came to, and what it was like then.
+ctypedef struct Visit:      # 28 bytes
+    uint32_t rule
+    uint32_t mark
+    uint32_t connmark       # of the connection, as the next two; 0 without one
+    uint32_t status
+    uint32_t left           # seconds it has left; 0 where it is not confirmed
+    uint16_t asked          # predicates asked in the text's order; where the rule does not hold the last one failed
+    uint8_t held
+    uint8_t hotdrop
+    uint8_t state
+    uint8_t tos
+    uint8_t ttl
+    uint8_t has_entry       # the packet has a connection
+
+
+cdef enum:
+    WATCHED_IP = 40
+    WATCHED_TRANSPORT = 64
+
+
+# What a walk leaves behind for whoever wants to know why; fastfw.core.explain makes one for one packet.
+ctypedef struct Watch:
+    Visit *visits           # owned by whoever watches
+    uint32_t count
+    uint32_t room
+    uint8_t overflowed      # there was no memory for further visits
+    uint8_t proto
+    uint8_t fragment        # a later fragment
+    uint32_t length         # of the packet, as rules see it: of the datagram where fragments were joined
+    uint32_t transport_size
+    uint8_t ip[WATCHED_IP]
+    uint8_t transport[WATCHED_TRANSPORT]
+
+
 cdef enum:
     HOOKS = 3
     STAGES = 6
@@ -161,6 +196,7 @@ ctypedef struct Program:
     uint32_t stage_count[HOOKS]
     Paths paths
     Classifier classifier
+    Watch *watch            # NULL: nobody watches
 
 
 # What a walk knows of its packet.

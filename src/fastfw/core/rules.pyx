@@ -27,6 +27,7 @@ from fastfw.core.terms cimport (
     EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
     VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
 )
+from fastfw.core.watch cimport watch_rule
 from fastfw.core.wire cimport (
     KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ICMP,
     PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet, wire_options4_pass,
@@ -86,7 +87,7 @@ cdef inline void look_at(Look *look, Program *program, Tracker *t, Packet *p, En
     look.varies = 0
     look.gathered = 0
     look.hit_count = 0
-    look.tracked = p.kind == KIND_TRACK
+    look.tracked = p.kind == KIND_TRACK and program.watch == NULL
     look.fragment = p.frag_off & 0xfff8 != 0
     look.l4 = p.data + p.l4
     look.room = p.have - p.l4 if likely(p.have > p.l4) else 0
@@ -220,6 +221,8 @@ cdef bint rule_holds(Look *look, const Rule *rule) noexcept nogil:
             return True
         look.varies = 1
         return predicates_hold(q + rule.sorted + rule.steady, rule.count - rule.steady, look)
+    if unlikely(look.program.watch != NULL):
+        return watch_rule(look, rule)
     return predicates_hold(q + rule.first, rule.count, look)
 
 

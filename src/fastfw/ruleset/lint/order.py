@@ -16,6 +16,12 @@ from fastfw.ruleset.lint.tree import Asked, Tree
 CALLERS = 16
 """Jumps to one chain that are looked at; a chain with more is only judged by itself."""
 
+COMPARISONS = 100_000_000
+"""Pairs of rules that are compared in one chain. In a chain of more than 10 000, one is compared with the FIRST ones,
+which are mostly the widest, and with as many before it as this allows."""
+
+FIRST = 256
+
 _PLAIN = (Accept, Drop, Return, Reject)
 
 _HULLS = ("source", "destination", "protocol", "sport", "dport", "state")
@@ -114,6 +120,7 @@ class _Search:
         self._shift = 64 if family == 6 else 0
         finals = [at for at, asked in enumerate(chain) if asked.final and not asked.facts.unsteady]
         self._places = np.array(finals, np.int64)
+        self._window = COMPARISONS // max(1, len(chain))
         changes = np.cumsum([0, *(not asked.harmless for asked in chain)])
         self._changes: list[int] = changes.tolist()
         hulls = [self._hull(chain[at].facts) for at in finals]
@@ -136,12 +143,14 @@ class _Search:
         count = int(np.searchsorted(self._places, before))
         if not count:
             return None
-        low, high = self._hull(facts)
-        wide = (self._low[:count] <= np.array(low, np.uint64)) & (self._high[:count] >= np.array(high, np.uint64))
-        for index in np.flatnonzero(wide.all(axis=1)).tolist():
-            at = int(self._places[index])
-            if implies(facts, self._chain[at].facts, changed=self._changes[at] != self._changes[before]):
-                return self._chain[at]
+        low, high = (np.array(ends, np.uint64) for ends in self._hull(facts))
+        near = max(FIRST, count - self._window)
+        for part in (slice(0, min(FIRST, count)), slice(near, count)):
+            wide = (self._low[part] <= low) & (self._high[part] >= high)
+            for index in np.flatnonzero(wide.all(axis=1)).tolist():
+                at = int(self._places[part.start + index])
+                if implies(facts, self._chain[at].facts, changed=self._changes[at] != self._changes[before]):
+                    return self._chain[at]
         return None
 
 
