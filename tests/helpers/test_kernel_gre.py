@@ -54,7 +54,7 @@ def test_other_calls_are_strangers() -> None:
 
 def test_the_end_of_the_call_ends_the_tunnel() -> None:
     """After the control connection ended the call its packets belong to nothing any more."""
-    before = control(ended=False) + [tunnel(True, HIS), tunnel(False, HERS)]
+    before = [*control(ended=False), tunnel(True, HIS), tunnel(False, HERS)]
     agree([*before, *control(ended=True)[-1:], tunnel(True, HIS), tunnel(False, HERS)])
     agree([*control(ended=True), tunnel(True, HIS), tunnel(False, HERS)])
 

@@ -36,15 +36,17 @@ ctypedef struct Edge:
 # zero, then for each of these blocks the place of its first word, then the words; those that are zero too where the
 # classifier is dense.
 #
-# Addresses and ports are looked up by page first, an address's or a port's first eight bits: most pages lie in one range.
+# Addresses and ports are looked up by page first, an address's or a port's first eight bits: most pages lie in one
+# range.
 ctypedef struct Fact:
     uint64_t *sets
     uint32_t *set_of        # place of the set in `sets`: by range; protocol, state: by value
     uint32_t *page          # IPv4: a range, ports: a place in `sets`; or without WHOLE, a place in `start`
     uint64_t *wide          # IPv6: first addresses of the ranges, two words each, host order
     uint32_t *narrow        # IPv4: first addresses of the ranges
-    uint32_t *start         # IPv4: by the next eight bits, and one more, the last range that begins before them; ports:
-                            # by the last eight bits, the place in `sets`
+    # IPv4: by the next eight bits, and one more, the last range that begins before them; ports: by the last eight bits,
+    # the place in `sets`
+    uint32_t *start
     uint32_t ranges
     uint8_t used            # 1: rules ask for it
     uint8_t late            # 1: some rule asks for it after what drops packets whose headers cannot be read

@@ -1,6 +1,7 @@
 """The compiled ruleset as the engine takes it."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,8 @@ class Rules:
     chains: tuple[tuple[str, str, int, int], ...]
     """(table, chain, index of its first rule, index of its end), in order."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         family: int,
         rules: bytes | bytearray,
         predicates: bytes | bytearray,
@@ -27,7 +28,7 @@ class Rules:
         looks_at_connmark: bool,
         remember: bool = True,
         classify: bool = True,
-    ) -> None: ...
+    ) -> Self: ...
     def bind_interface(self, number: int, name: str) -> None:
         """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
 
