@@ -46,14 +46,18 @@ def question(text: bytes = b"hello", sport: int = 5000, dport: int = 999) -> byt
 
 
 def test_payload_of_both_directions() -> None:
-    """A helper hears the payload of its connection, whoever sends it, and nothing without payload."""
+    """A helper hears the datagrams of its connection, whoever sends them, empty ones too, and no other's."""
     helper = Listener()
     engine = engine_with(helper)
     engine.decide(question(), now=SECOND)
     engine.decide(p.udp_packet(B, A, 999, 5000, b"answer"), now=SECOND)
     engine.decide(question(b""), now=SECOND)
     engine.decide(question(dport=998), now=SECOND)
-    assert helper.heard == [(b"hello", 0, 4, 17, 5000, 999), (b"answer", 1, 4, 17, 999, 5000)]
+    assert helper.heard == [
+        (b"hello", 0, 4, 17, 5000, 999),
+        (b"answer", 1, 4, 17, 999, 5000),
+        (b"", 0, 4, 17, 5000, 999),
+    ]
 
 
 def test_tcp_payload_behind_options() -> None:

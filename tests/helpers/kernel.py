@@ -264,6 +264,9 @@ class FakeFlow:
         gone = Awaited(protocol, source, source_port, destination, port)
         self.waiting = [one for one in self.waiting if one[:5] != gone]
 
+    def forget_calls(self) -> None:
+        pass
+
     def refresh(self, seconds: int) -> None:
         self.lives = seconds
 
@@ -277,7 +280,7 @@ def ask_helper(helper: Helper, who: Ends, talk: Sequence[Say]) -> Heard:
     for say, sequence, _ in steps:
         seen_reply = seen_reply or say.direction == 1
         flow.direction, flow.sequence, flow.established = say.direction, sequence, seen_reply
-        verdict = helper.on_payload(memoryview(say.payload), flow) if say.payload else None
+        verdict = helper.on_payload(memoryview(say.payload), flow) if say.payload or who.protocol == p.UDP else None
         passed.append(verdict is not DROP)
     return Heard(tuple(passed), tuple(sorted(flow.waiting, key=repr)))
 

@@ -12,7 +12,7 @@ from tests.traffic import packets as p
 
 from fastfw.helpers import find
 
-from . import small_talk
+from . import pptp_talk, sip_talk, small_talk
 from .ftp_lines import conversation, scattered
 from .kernel import Ends, Expectation, Say, ask_helper, attach, ends, missing, packets
 
@@ -25,6 +25,10 @@ TALKS: dict[str, tuple[str, int, Callable[[random.Random, Ends], list[Say]]]] = 
     "ftp-scattered": ("ftp", p.TCP, scattered),
     "tftp": ("tftp", p.UDP, small_talk.tftp),
     "irc": ("irc", p.TCP, small_talk.irc),
+    "amanda": ("amanda", p.UDP, small_talk.amanda),
+    "sip-udp": ("sip", p.UDP, sip_talk.sip),
+    "sip-tcp": ("sip", p.TCP, sip_talk.sip),
+    "pptp": ("pptp", p.TCP, pptp_talk.pptp),
     "sane": ("sane", p.TCP, small_talk.sane),
 }
 
@@ -41,6 +45,11 @@ def attempts(chance: random.Random, one: Expectation) -> list[bytes]:
             source, target = target, source
         source_port = one.source_port or (31000 if change == "again" else chance.randrange(20000, 60000))
         if port > 65535:
+            continue
+        if one.protocol == p.GRE:
+            back_key = one.source_port or 0
+            wire.append(p.ip(source, target, p.GRE, p.gre(port, b"data", version=1, protocol=0x880B)))
+            wire.append(p.ip(target, source, p.GRE, p.gre(back_key, b"data", version=1, protocol=0x880B)))
             continue
         if one.protocol == p.UDP:
             wire.append(p.udp_packet(source, target, source_port, port, b"data"))

@@ -7,7 +7,9 @@ from fastfw.core.events cimport (
     ENDED_CLOSED, ENDED_EVICTED, ENDED_NOT, ENDED_REOPENED, ENDED_TIMEOUT, EVENT_DESTROY, EVENT_NEW, EVENT_UPDATE,
     events_note,
 )
-from fastfw.core.expect cimport EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove
+from fastfw.core.expect cimport (
+    EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove, expects_remove_inverse,
+)
 from fastfw.core.flows cimport (
     Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home, flows_insert,
     key_equal,
@@ -153,6 +155,7 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     """Set up `fresh` for a packet that belongs to no connection; False where the full table forbids it."""
     cdef Entry *e = &t.fresh
     cdef Expect *expected
+    cdef Expect met
     cdef Entry *master
     cdef int64_t most = t.settings.of[SET_MAX]
     if most and t.flows.count >= most and not make_room(t, p.hash):
@@ -184,8 +187,11 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
             if e.helper:
                 e.status |= STATUS_HELPED
             t.expects.met += 1
+            met = expected[0]
             if not expected.flags & EXPECT_PERMANENT:
                 expects_remove(&t.expects, expected)
+            if met.proto == PROTO_GRE:
+                expects_remove_inverse(&t.expects, &met, p.now)
             return True
     if unlikely(p.helper):
         e.helper = p.helper

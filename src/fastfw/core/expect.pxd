@@ -8,6 +8,8 @@ cdef enum ExpectFlag:
     EXPECT_PERMANENT = 1      # serves any number of connections
     EXPECT_ANY_PORT = 2       # from any source port
     EXPECT_ANY_SOURCE = 4     # from any source address
+    EXPECT_INACTIVE = 8       # nothing meets it yet
+    EXPECT_MASKED = 16        # IPv4: only the source's bits that the upper half of source[0] has set
 
 
 # What is expected, from its first packet's point of view; addresses and ports as in a packet.
@@ -42,4 +44,6 @@ cdef void expects_free(Expects *x) noexcept nogil
 cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t most_at_once, int64_t now) noexcept nogil
 cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil
 cdef void expects_remove(Expects *x, Expect *one) noexcept nogil
+cdef Expect *expects_same(Expects *x, const Expect *made, int64_t now) noexcept nogil
+cdef void expects_remove_inverse(Expects *x, const Expect *one, int64_t now) noexcept nogil
 cdef void expects_forget(Expects *x, uint32_t master) noexcept nogil

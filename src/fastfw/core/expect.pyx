@@ -3,7 +3,7 @@ while there are any: a dense array read from the front is as simple as it is fas
 """
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastfw.core.wire cimport Key, Packet
 
@@ -29,21 +29,31 @@ cdef void expects_forget(Expects *x, uint32_t master) noexcept nogil:
             expects_remove(x, x.all + i)
 
 
+cdef enum:
+    SOURCE_FLAGS = EXPECT_ANY_PORT | EXPECT_ANY_SOURCE | EXPECT_MASKED
+
+
 cdef bint same(const Expect *a, const Expect *b) noexcept nogil:
     """One would be met by the same packets as the other."""
     return (a.destination[0] == b.destination[0] and a.destination[1] == b.destination[1]
             and a.destination_port == b.destination_port and a.proto == b.proto and a.family == b.family
             and a.zone == b.zone and a.source[0] == b.source[0] and a.source[1] == b.source[1]
-            and a.source_port == b.source_port)
+            and a.source_port == b.source_port and (a.flags ^ b.flags) & SOURCE_FLAGS == 0)
+
+
+cdef inline uint64_t source_bits(const Expect *one) noexcept nogil:
+    """Which bits of an address's first word must agree with `source[0]`."""
+    return one.source[0] >> 32 if one.flags & EXPECT_MASKED else <uint64_t> -1
 
 
 cdef bint clash(const Expect *a, const Expect *b) noexcept nogil:
     """Some packet could meet either."""
     cdef uint8_t wild = a.flags | b.flags
+    cdef uint64_t both = source_bits(a) & source_bits(b)
     return (a.destination[0] == b.destination[0] and a.destination[1] == b.destination[1]
             and a.destination_port == b.destination_port and a.proto == b.proto and a.family == b.family
             and a.zone == b.zone
-            and (wild & EXPECT_ANY_SOURCE or (a.source[0] == b.source[0] and a.source[1] == b.source[1]))
+            and (wild & EXPECT_ANY_SOURCE or ((a.source[0] ^ b.source[0]) & both == 0 and a.source[1] == b.source[1]))
             and (wild & EXPECT_ANY_PORT or a.source_port == b.source_port))
 
 
@@ -59,8 +69,7 @@ cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t mos
         if one.expires <= now:
             expects_remove(x, one)
             continue
-        if same(one, made) and (one.flags & (EXPECT_ANY_PORT | EXPECT_ANY_SOURCE)) == (
-                made.flags & (EXPECT_ANY_PORT | EXPECT_ANY_SOURCE)):
+        if same(one, made):
             if one.master != made.master or one.class_ != made.class_:
                 return -1
             expects_remove(x, one)
@@ -92,6 +101,27 @@ cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t mos
     return 0
 
 
+cdef Expect *expects_same(Expects *x, const Expect *made, int64_t now) noexcept nogil:
+    """The live expectation that the same packets meet as `made`, or NULL."""
+    cdef uint32_t i
+    for i in range(x.count):
+        if x.all[i].expires > now and same(x.all + i, made):
+            return x.all + i
+    return NULL
+
+
+cdef void expects_remove_inverse(Expects *x, const Expect *one, int64_t now) noexcept nogil:
+    """Of a tunnel's two ways one has come, and it stands for both."""
+    cdef Expect back = one[0]
+    cdef Expect *other
+    memcpy(back.source, one.destination, 16)
+    memcpy(back.destination, one.source, 16)
+    back.source_port, back.destination_port = one.destination_port, one.source_port
+    other = expects_same(x, &back, now)
+    if other != NULL:
+        expects_remove(x, other)
+
+
 cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil:
     """The expectation that a packet which begins a connection meets, or NULL."""
     cdef const Key *k = &p.key
@@ -108,7 +138,9 @@ cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil:
             continue
         if (one.destination_port == target_port and one.proto == k.proto and one.family == k.family
                 and one.destination[0] == target[0] and one.destination[1] == target[1] and one.zone == k.zone
-                and (one.flags & EXPECT_ANY_SOURCE or (one.source[0] == source[0] and one.source[1] == source[1]))
+                and not one.flags & EXPECT_INACTIVE
+                and (one.flags & EXPECT_ANY_SOURCE
+                     or ((one.source[0] ^ source[0]) & source_bits(one) == 0 and one.source[1] == source[1]))
                 and (one.flags & EXPECT_ANY_PORT or one.source_port == source_port)):
             return one
         i += 1

@@ -14,13 +14,18 @@ from fastfw.core.bytes cimport be16, be32
 from fastfw.core.conntrack cimport Tracker, conntrack_delete
 from fastfw.core.events cimport ENDED_DELETED
 from fastfw.core.expect cimport (
-    EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, Expects, expects_add, expects_remove,
+    EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_INACTIVE, EXPECT_MASKED, EXPECT_PERMANENT, Expect, expects_add,
+    expects_remove, expects_same,
 )
 from fastfw.core.flows cimport Entry, flows_find, flows_hash
-from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_remove
+from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_forget, gre_keys_remove
 from fastfw.core.settings cimport SET_EXPECT_MAX
-from fastfw.core.terms cimport STATE_ESTABLISHED, STATUS_HELPED, STATUS_MASTER, STATUS_UNREAD
+from fastfw.core.terms cimport (
+    STATE_ESTABLISHED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_MASTER, STATUS_UNREAD,
+)
 from fastfw.core.wire cimport NO_FLOW, PROTO_GRE, PROTO_TCP, PROTO_UDP, Key, Packet, wire_key
+
+from fastfw.helpers.base import Awaited
 
 log = logging.getLogger("fastfw.helpers")
 
@@ -34,6 +39,36 @@ cdef inline uint32_t payload_at(const Packet *p) noexcept nogil:
     return p.l4
 
 
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
+
+
+cdef bint begins(const uint8_t *payload, uint32_t size, const uint8_t *prefix, uint32_t prefix_size) noexcept nogil:
+    """Whether the payload begins with a prefix, ASCII letters in either case."""
+    cdef uint32_t i
+    cdef uint8_t byte
+    if size < prefix_size:
+        return False
+    for i in range(prefix_size):
+        byte = payload[i]
+        if b"A"[0] <= byte <= b"Z"[0]:
+            byte |= 0x20
+        if byte != prefix[i]:
+            return False
+    return True
+
+
+cdef bint interesting(const Interest *interest, const uint8_t *payload, uint32_t size) noexcept nogil:
+    """Whether the helper would look at it: a first glance without Python."""
+    cdef uint32_t i
+    if interest.contains_size and memmem(payload, size, interest.contains, interest.contains_size) == NULL:
+        return False
+    for i in range(interest.prefixes):
+        if begins(payload, size, interest.prefix[i], interest.prefix_size[i]):
+            return True
+    return interest.prefixes == 0
+
+
 cdef bytes key_of(const Tracker *t, uint32_t index):
     return (<const char *> &t.flows.entries[index].key)[:sizeof(Key)]
 
@@ -43,6 +78,8 @@ cdef class Attached:
         self.helpers = [None]
         self.notes = {}
         self.purge_at = 1024
+        self.kept = []
+        memset(self.interests, 0, sizeof(self.interests))
         self.tcp_ports = bytearray()
         self.udp_ports = bytearray()
 
@@ -52,6 +89,8 @@ cdef class Attached:
             if len(self.helpers) > 255:
                 raise ValueError("an engine carries at most 255 helpers")
             self.helpers.append(helper)
+            self.take_interest(<int> len(self.helpers) - 1, [prefix.lower() for prefix in helper.prefixes],
+                               helper.contains)
         number = self.helpers.index(helper)
         for protocol, port in ports:
             where = self.tcp_ports if protocol == 6 else self.udp_ports
@@ -59,6 +98,19 @@ cdef class Attached:
                 where.extend(bytes(65536))
             where[port] = number
         return number
+
+    cdef take_interest(self, int number, list prefixes, bytes contains):
+        cdef Interest *interest = self.interests + number
+        cdef bytes prefix
+        if len(prefixes) > MOST_PREFIXES:
+            raise ValueError(f"a helper may have at most {MOST_PREFIXES} prefixes")
+        self.kept += [*prefixes, contains]
+        for prefix in prefixes:
+            interest.prefix[interest.prefixes] = <const uint8_t *> <const char *> prefix
+            interest.prefix_size[interest.prefixes] = <uint32_t> len(prefix)
+            interest.prefixes += 1
+        interest.contains = <const uint8_t *> <const char *> contains
+        interest.contains_size = <uint32_t> len(contains)
 
     def names(self):
         """Of all helpers, by number."""
@@ -72,9 +124,12 @@ cdef class Attached:
         return <const uint8_t *> <char *> where
 
     cdef bint wants(self, const Tracker *t, const Packet *p) noexcept nogil:
-        """Whether Python need be entered: there is payload, whole, and somebody to read it."""
+        """Whether Python need be entered: there is payload (or a datagram, even if empty), whole, and a reader."""
         cdef const Entry *e = t.flows.entries + p.entry
-        return e.helper != 0 and p.have == p.length and payload_at(p) < p.length
+        cdef uint32_t at = payload_at(p)
+        if e.helper == 0 or p.have != p.length or at > p.length or (at == p.length and p.proto != PROTO_UDP):
+            return False
+        return interesting(self.interests + e.helper, p.data + at, p.length - at)
 
     cdef bint call(self, Tracker *t, Packet *p) noexcept:
         """Hand a packet to its connection's helper; False where the helper wants it dropped."""
@@ -128,28 +183,22 @@ cdef void put_address(uint64_t *into, bytes address):
     memcpy(into, <const char *> address, len(address))
 
 
-cdef void call_of(const Expect *one, GreKey *call) noexcept nogil:
-    """The call whose packets an expected GRE connection will be told by."""
-    memset(call, 0, sizeof(GreKey))
-    memcpy(call.source, one.source, sizeof(one.source))
-    memcpy(call.destination, one.destination, sizeof(one.destination))
+cdef uint16_t network16(int number):
+    return <uint16_t> ((number & 0xff) << 8 | (number >> 8 & 0xff))
+
+
+cdef GreKey call_of(const Expect *one):
+    """What a tunnel's packets in the expected direction are told by."""
+    cdef GreKey call
+    memset(&call, 0, sizeof(GreKey))
+    memcpy(call.source, one.source, 16)
+    memcpy(call.destination, one.destination, 16)
     call.call = one.destination_port
     call.key = one.source_port
     call.zone = one.zone
     call.family = one.family
     call.master = one.master
-
-
-cdef bint same_expectation(const Expect *a, const Expect *b) noexcept nogil:
-    return (a.master == b.master and a.proto == b.proto and a.family == b.family and a.zone == b.zone
-            and a.destination[0] == b.destination[0] and a.destination[1] == b.destination[1]
-            and a.destination_port == b.destination_port and a.source[0] == b.source[0]
-            and a.source[1] == b.source[1] and a.source_port == b.source_port
-            and (a.flags ^ b.flags) & (EXPECT_ANY_PORT | EXPECT_ANY_SOURCE) == 0)
-
-
-cdef uint16_t network16(int number):
-    return <uint16_t> ((number & 0xff) << 8 | (number >> 8 & 0xff))
+    return call
 
 
 cdef class Flow:
@@ -207,94 +256,135 @@ cdef class Flow:
     def memory(self):
         return self.notes
 
-    def expect(self, *, bytes destination, int port, int protocol=6, bytes source=None, source_port=None,
-               bint permanent=False, timeout=None, int class_=0, helper=None):
-        """See fastfw.helpers.base.Flow."""
+    @property
+    def expected(self):
+        return self.tracker.flows.entries[self.live().entry].status & STATUS_EXPECTED != 0
+
+    @property
+    def broadcast_mask(self):
+        self.live()
+        return None  # the engine is told of no network of this host's
+
+    cdef Expect describe(self, int protocol, bytes source, source_port, bytes destination, int port,
+                         bytes source_mask) except *:
+        """An expectation of this connection's from its parts; ValueError where an address is none of the family."""
         cdef const Packet *p = self.live()
         cdef Expect made
-        cdef GreKey call
         cdef int size = 4 if p.family == 4 else 16
-        cdef uint32_t most, most_at_once
-        if len(destination) != size or (source is not None and len(source) != size):
-            raise ValueError(f"expect: addresses of {size} bytes expected")
-        limit, lasts = self.helper.policy(class_)
+        cdef uint64_t mask = 0
         memset(&made, 0, sizeof(Expect))
+        if len(destination) != size or (source is not None and len(source) != size):
+            raise ValueError(f"addresses of {size} bytes expected")
+        if source_mask is not None and (source is None or len(source_mask) != size or size != 4):
+            raise ValueError("a source mask goes with an IPv4 source")
         put_address(made.destination, destination)
         made.destination_port = network16(port)
         made.proto = <uint8_t> protocol
         made.family = p.family
         made.zone = p.key.zone
         made.master = p.entry
-        made.class_ = <uint8_t> class_
         made.helper = self.tracker.flows.entries[p.entry].helper
         if source is None:
             made.flags |= EXPECT_ANY_SOURCE
         else:
             put_address(made.source, source)
+            if source_mask is not None:
+                memcpy(&mask, <const char *> source_mask, 4)
+                made.source[0] |= mask << 32
+                made.flags |= EXPECT_MASKED
         if source_port is None:
             made.flags |= EXPECT_ANY_PORT
         else:
             made.source_port = network16(source_port)
+        return made
+
+    def expect(self, *, bytes destination, int port, int protocol=6, bytes source=None, bytes source_mask=None,
+               source_port=None, bint permanent=False, timeout=None, int class_=0, helper=None, bint inactive=False,
+               bint shared=False):
+        """See fastfw.helpers.base.Flow."""
+        cdef const Packet *p = self.live()
+        cdef Expect made = self.describe(protocol, source, source_port, destination, port, source_mask)
+        cdef Expect *other
+        cdef GreKey call
+        limit, lasts = self.helper.policy(class_)
+        made.class_ = <uint8_t> class_
         if permanent:
             made.flags |= EXPECT_PERMANENT
+        if inactive:
+            made.flags |= EXPECT_INACTIVE
         if helper is not None:
             names = self.attached.names()
             if helper not in names:
                 raise ValueError(f"expect: no helper is called {helper!r} here")
             made.child_helper = <uint8_t> names.index(helper)
         made.expires = p.now + <int64_t> (lasts if timeout is None else timeout) * 1_000_000_000
-        most = <uint32_t> self.tracker.settings.of[SET_EXPECT_MAX]
-        most_at_once = limit
-        if expects_add(&self.tracker.expects, &made, most, most_at_once, p.now) < 0:
+        if shared:
+            other = expects_same(&self.tracker.expects, &made, p.now)
+            if other != NULL and (other.master != made.master or other.class_ != made.class_):
+                return True
+        if expects_add(&self.tracker.expects, &made, <uint32_t> self.tracker.settings.of[SET_EXPECT_MAX], limit,
+                       p.now) < 0:
             return False
         self.tracker.flows.entries[p.entry].status |= STATUS_MASTER
-        if made.proto == PROTO_GRE:
-            # its packets name the receiver's end of the call only: from now on they get the sender's too
-            call_of(&made, &call)
+        if made.proto == PROTO_GRE and not made.flags & (EXPECT_ANY_PORT | EXPECT_ANY_SOURCE):
+            call = call_of(&made)
             gre_keys_add(&self.tracker.gre_keys, &call)
         return True
+
+    def awaiting(self, int class_):
+        """See fastfw.helpers.base.Flow."""
+        cdef const Packet *p = self.live()
+        cdef const Expect *one
+        cdef int size = 4 if p.family == 4 else 16
+        cdef uint32_t i
+        found = []
+        for i in range(self.tracker.expects.count):
+            one = self.tracker.expects.all + i
+            if one.master != p.entry or one.class_ != class_ or one.expires <= p.now:
+                continue
+            found.append((one.serial, Awaited(
+                one.proto,
+                None if one.flags & EXPECT_ANY_SOURCE else (<const char *> one.source)[:size],
+                None if one.flags & EXPECT_ANY_PORT else network16(one.source_port),
+                (<const char *> one.destination)[:size],
+                network16(one.destination_port),
+            )))
+        return [awaited for _, awaited in sorted(found)]
 
     def cancel(self, *, int protocol, bytes source, source_port, bytes destination, int port):
         """See fastfw.helpers.base.Flow."""
         cdef const Packet *p = self.live()
-        cdef Expects *x = &self.tracker.expects
-        cdef Expect meant
-        cdef GreKey call
+        cdef Expect gone = self.describe(protocol, source, source_port, destination, port, None)
+        cdef Expect *one = expects_same(&self.tracker.expects, &gone, p.now)
         cdef Key key
+        cdef GreKey call
         cdef uint8_t head[40]
-        cdef uint32_t i, index
+        cdef uint32_t index
         cdef int size = 4 if p.family == 4 else 16, at = 12 if p.family == 4 else 8
-        if len(destination) != size or (source is not None and len(source) != size):
-            raise ValueError(f"cancel: addresses of {size} bytes expected")
-        memset(&meant, 0, sizeof(Expect))
-        put_address(meant.destination, destination)
-        meant.destination_port = network16(port)
-        meant.proto = <uint8_t> protocol
-        meant.family = p.family
-        meant.zone = p.key.zone
-        meant.master = p.entry
-        if source is None:
-            meant.flags |= EXPECT_ANY_SOURCE
-        else:
-            put_address(meant.source, source)
-        if source_port is None:
-            meant.flags |= EXPECT_ANY_PORT
-        else:
-            meant.source_port = network16(source_port)
-        if protocol == PROTO_GRE:
-            call_of(&meant, &call)
+        if gone.proto == PROTO_GRE:
+            call = call_of(&gone)
             gre_keys_remove(&self.tracker.gre_keys, &call)
-        for i in range(x.count):
-            if same_expectation(x.all + i, &meant):
-                expects_remove(x, x.all + i)
-                return
+        if one != NULL:
+            expects_remove(&self.tracker.expects, one)
+            return
         if source is None or source_port is None:
             return
         memset(head, 0, sizeof(head))
         memcpy(head + at, <const char *> source, size)
         memcpy(head + at + size, <const char *> destination, size)
-        wire_key(&key, head, p.family, meant.source_port, meant.destination_port, meant.proto)
-        key.zone = meant.zone
+        wire_key(&key, head, p.family, gone.source_port, gone.destination_port, gone.proto)
+        key.zone = gone.zone
         index = flows_find(&self.tracker.flows, &key, flows_hash(&self.tracker.flows, &key))
         if index != NO_FLOW and index != p.entry and self.tracker.flows.entries[index].master == p.entry:
             conntrack_delete(self.tracker, index, ENDED_DELETED)
+
+    def forget_calls(self):
+        """See fastfw.helpers.base.Flow."""
+        gre_keys_forget(&self.tracker.gre_keys, self.live().entry)
+
+    def refresh(self, int seconds):
+        """See fastfw.helpers.base.Flow."""
+        cdef const Packet *p = self.live()
+        cdef Entry *e = self.tracker.flows.entries + p.entry
+        if not e.status & STATUS_FIXED_TIMEOUT:
+            e.expires = p.now + <int64_t> seconds * 1_000_000_000

@@ -109,10 +109,11 @@ class Flow(Protocol):
 
         The connection that comes is RELATED. One like it that this connection already waits for begins its time anew;
         where the helper's limit is reached the oldest of the class gives way. `permanent` serves any number of
-        connections. `source_mask`, as long as an address, says which bits of `source` count (None: all). `timeout` is
-        in seconds (None: the helper's own). `helper` names the helper that the connection which comes will carry. For
-        GRE the ports are the call's keys. `inactive`: it is kept, but no connection meets it until it is expected again
-        without. `shared`: where another connection, or another class, waits for the same, that will do.
+        connections. `source_mask`, as long as an address, says which bits of `source` count (None: all; IPv4 only).
+        `timeout` is in seconds (None: the helper's own). `helper` names the helper that the connection which comes will
+        carry. For GRE the ports are the call's keys, and packets of the tunnel are told by them from now on.
+        `inactive`: it is kept, but no connection meets it until it is expected again without. `shared`: where another
+        connection, or another class, waits for the same, that will do.
 
         False: it clashes with what another connection waits for, or `nf_conntrack_expect_max` is reached.
         """
@@ -124,6 +125,9 @@ class Flow(Protocol):
         self, *, protocol: int, source: bytes | None, source_port: int | None, destination: bytes, port: int
     ) -> None:
         """Take back what is expected, or end the connection that met it."""
+
+    def forget_calls(self) -> None:
+        """GRE: no longer tell tunnels by the keys that this connection's expectations named."""
 
     def refresh(self, seconds: int) -> None:
         """Let the connection itself live for `seconds` from now unless another packet comes."""
@@ -154,7 +158,7 @@ class Helper:
     """Whether TCP payload is handed over in order and without repetition, reassembled, instead of packet by packet."""
 
     prefixes: ClassVar[tuple[bytes, ...]] = ()
-    """If any: only payload that begins with one of them, upper or lower case alike, needs a look."""
+    """If any (at most eight): only payload that begins with one of them, in either case, needs a look."""
 
     contains: ClassVar[bytes] = b""
     """If not empty: only payload that has this in it needs a look."""
@@ -164,7 +168,9 @@ class Helper:
         return self.limit, self.timeout
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
-        """Look at one packet's payload (never empty, valid only during the call); announce by `flow.expect`.
+        """Look at one packet's payload, valid only during the call; announce by `flow.expect`.
+
+        A TCP segment's payload is never empty, a datagram's may be.
 
         Returns DROP to have the packet dropped; None is as good as ACCEPT. An exception detaches the helper from the
         connection; the packet goes on.

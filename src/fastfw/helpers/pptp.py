@@ -134,6 +134,7 @@ def disconnected(c: Control, body: Body, flow: Flow) -> None:
     c.call = NO_CALL
     for way in ways(c.pac_call, c.pns_call, flow):
         flow.cancel(protocol=GRE, **way._asdict())
+    flow.forget_calls()
     c.keys = None
 
 
@@ -185,10 +186,11 @@ def announce(c: Control, pac_call: int, pns_call: int, flow: Flow) -> None:
         return
     # One tunnel a control connection: its keys stay another call's until that is disconnected, or until a call
     # shares the way there with it but not the way back.
-    if c.keys[0] == pac_call:
-        c.keys = None
     for way in (there, back):
         flow.cancel(protocol=GRE, **way._asdict())
+    if c.keys[0] == pac_call:
+        flow.forget_calls()
+        c.keys = None
 
 
 class PptpHelper(Helper):

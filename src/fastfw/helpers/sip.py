@@ -256,7 +256,7 @@ class SipHelper(Helper):
         return self.limits[class_], self.timeout
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
-        if flow.protocol == TCP and not flow.established:
+        if not payload or (flow.protocol == TCP and not flow.established):
             return None
         flow.refresh(PATIENCE_S)
         if len(payload) < SHORTEST:
