@@ -25,7 +25,7 @@ from fastfw.core.terms cimport (
 )
 from fastfw.core.wire cimport NO_FLOW, PROTO_GRE, PROTO_TCP, PROTO_UDP, Key, Packet, wire_key
 
-from fastfw.helpers.base import Awaited
+from fastfw.core.awaited import Awaited
 
 log = logging.getLogger("fastfw.helpers")
 

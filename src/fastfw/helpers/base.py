@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
+
+from fastfw.core.awaited import Awaited
 
 TCP, UDP, GRE = 6, 17, 47
 """Protocol numbers (IANA)."""
@@ -20,16 +22,6 @@ class Verdict(enum.IntEnum):
 
 
 DROP, ACCEPT = Verdict.DROP, Verdict.ACCEPT
-
-
-class Awaited(NamedTuple):
-    """A connection that is waited for; None: any."""
-
-    protocol: int
-    source: bytes | None
-    source_port: int | None
-    destination: bytes
-    port: int
 
 
 class Flow(Protocol):
