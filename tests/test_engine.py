@@ -16,6 +16,7 @@ from tests.traffic.generate import generate
 import fastfw
 from fastfw.core.reasons import reason_name
 from fastfw.core.terms import Hook, State, Verdict
+from fastfw.helpers import Helper, HelperError
 from traffic import packets as p
 
 CLIENT, SERVER = p.address("10.1.0.1"), p.address("10.2.0.1")
@@ -521,3 +522,39 @@ class TestCounters:
             "found": 4, "insert": 2, "invalid": 2, "untracked": 1, "icmp_error": 1, "expired": 2, "delete": 2,
             "tcp_flags": 1, "icmp_error_unknown": 1,
         }  # fmt: skip
+
+
+class TestSetUp:
+    """An engine is set up once, and not used before."""
+
+    def test_not_set_up(self) -> None:
+        """An engine whose __init__ never ran says so instead of judging."""
+
+        class Forgetful(fastfw.Engine):
+            def __init__(self) -> None:
+                pass
+
+        engine = Forgetful()
+        with pytest.raises(RuntimeError, match="not set up"):
+            engine.decide(b"\x45")
+        with pytest.raises(RuntimeError, match="not set up"):
+            engine.process(b"", [], [], [])
+
+    def test_set_up_twice(self) -> None:
+        """A second __init__ is refused and loses nothing."""
+        engine = fastfw.Engine(settings={"nf_conntrack_max": 10})
+        engine.decide(p.udp_packet(b"\1\1\1\1", b"\2\2\2\2", 1, 2), now=SECOND)
+        with pytest.raises(RuntimeError, match="once"):
+            engine.__init__()  # type: ignore[misc]
+        assert engine.conntrack_count == 1
+
+    def test_stream_helpers_are_refused(self) -> None:
+        """A helper that needs a stream is told that there is none, not fed packets it cannot read."""
+
+        class Streaming(Helper):
+            name = "streaming"
+            ports = ((6, 99),)
+            stream = True
+
+        with pytest.raises(HelperError, match="packet by packet"):
+            fastfw.Engine(helpers=[Streaming()])

@@ -30,7 +30,7 @@ from fastfw.core.rules import Rules
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove, take_events, watch
 from fastfw.core.terms import Hook, Reason
-from fastfw.helpers import Helper, Spec, parse_spec
+from fastfw.helpers import Helper, HelperError, Spec, parse_spec
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
 
@@ -185,6 +185,10 @@ class Engine(Core):
             helper = parse_spec(helper)
         if isinstance(helper, Helper):
             helper = Spec(helper, helper.ports)
+        if helper.helper.stream:
+            raise HelperError(
+                f"helper {helper.helper.name!r}: payload is handed over packet by packet, not as a stream"
+            )
         self._attach(helper.helper, helper.ports)
 
     def process(

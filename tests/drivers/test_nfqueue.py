@@ -12,11 +12,7 @@ import textwrap
 import pytest
 
 from fastfw import Engine
-
-try:
-    from fastfw.drivers.nfqueue import Queue
-except ImportError:  # pragma: no cover - the driver is built on Linux only
-    pytest.skip("the NFQUEUE driver is not built", allow_module_level=True)
+from fastfw.drivers.nfqueue import Queue
 
 live = [
     pytest.mark.live,
@@ -43,6 +39,11 @@ RULES = '''*filter
 -A INPUT -i lo -p udp -m udp --dport 5000 -j ACCEPT
 -A INPUT -p udp -m udp --dport 5002 -j REJECT
 -A INPUT -p tcp -m tcp --dport 6000 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT
+COMMIT
+'''
+FORWARD_RULES = '''*filter
+:FORWARD DROP [0:0]
+-A FORWARD -p udp -m udp --dport 5000 -j ACCEPT
 COMMIT
 '''
 engine = fastfw.Engine(rules4=fastfw.Ruleset.parse(RULES))
@@ -144,6 +145,40 @@ class TestLive:
                 print(json.dumps({"idle": idle, "judged": queue.poll(), "first": arrives(sink).decode()}))
         """)
         assert result == {"idle": 0, "judged": 10, "first": "x"}
+
+    def test_fragments(self) -> None:
+        """The pieces of a datagram wait for the last one and then share its decision: all go on, or none does."""
+        result = in_namespace("""
+            shell("ip link set lo mtu 1500")
+            for tables in ("iptables-legacy", "ip6tables-legacy"):
+                shell(f"{tables} -F; {tables} -t mangle -A PREROUTING -j NFQUEUE --queue-num 3")
+            rules = fastfw.Ruleset.parse(FORWARD_RULES)
+            got = {}
+            with Queue(fastfw.Engine(rules4=rules, rules6=None), 3) as queue:
+                thread = threading.Thread(target=queue.run)
+                thread.start()
+                for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                    for port in (5000, 5001):
+                        receiver, sender = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+                        receiver.bind((host, port))
+                        receiver.settimeout(1)
+                        for size in (5000, 4000, 100):
+                            sender.sendto(bytes(size), (host, port))
+                        sizes = []
+                        while (data := arrives(receiver)) is not None:
+                            sizes.append(len(data))
+                        got[f"{host} {port}"] = sizes
+                queue.stop()
+                thread.join()
+                print(json.dumps({**got, "held": queue.statistics()["held"]}))
+        """)
+        assert result == {
+            "127.0.0.1 5000": [5000, 4000, 100],
+            "127.0.0.1 5001": [],
+            "::1 5000": [5000, 4000, 100],
+            "::1 5001": [5000, 4000, 100],
+            "held": 0,
+        }
 
     def test_taken_queue(self) -> None:
         """A queue that another program has is one clear error."""

@@ -122,7 +122,7 @@ def test_fragments_wait_as_long_as_the_kernels(family: int) -> None:
             assert (ours["verdict"] == Verdict.VERDICT_ACCEPT).tolist() == [False, joined]
 
 
-# Where the kernel's answer is not seen, or ours is not the kernel's yet; docs/testing.md tells of both.
+# Where the kernel's answer does not come out, or ours is not the kernel's yet; docs/testing.md tells of both.
 OPEN = {
     **dict.fromkeys(
         (6006, 6007, 6010, 6013), "refragmentation refuses the joined datagram behind the hook that answers"

@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.conntrack cimport Tracker
+from fastfw.core.decision cimport Decision
 from fastfw.core.helping cimport Attached
 from fastfw.core.defrag cimport Defrag
 from fastfw.core.rules cimport Program, Rules
@@ -57,3 +58,4 @@ cdef class Core:
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil
     cdef uint16_t interface(self, str name) except? 0
+    cdef Decision decision(self, const Packet *p)

@@ -126,7 +126,7 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
     """Hold a fragment, or judge the datagram it completes in its place."""
     cdef Tracker *t = &self.tracker
     cdef const uint8_t *data = p.data
-    cdef uint32_t have = p.have, length = p.length, l4 = p.l4
+    cdef uint32_t have = p.have, length = p.length, l4 = p.l4, frag_off = p.frag_off
     cdef Joined joined = defrag_take(&self.defrag, p, t.flows.secret, &t.settings)
     if joined == JOINED_HELD or joined == JOINED_DROPPED:
         p.verdict = VERDICT_HOLD if joined == JOINED_HELD else VERDICT_DROP
@@ -137,11 +137,13 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
         p.hash = flows_hash(&t.flows, &p.key)
         p.candidate = NO_FLOW
     judge(self, p)
-    # the datagram's bytes are the reassembly's: the caller gets its own back
+    # the datagram's bytes are the reassembly's: the caller gets its own fragment back, of which kind alone tells that its
+    # datagram was judged
     p.data = data
     p.have = have
     p.length = length
     p.l4 = l4
+    p.frag_off = frag_off
 
 
 cdef class Core:
@@ -154,13 +156,14 @@ cdef class Core:
         memset(&self.defrag, 0, sizeof(Defrag))
         self.interfaces = {"": 0}
         self.attached = Attached()
-        self.tracker.helper_of_port[0] = NULL
 
     def __init__(self, dict settings, bytes seed, clock):
         """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash; `clock`
         returns ns."""
         if len(seed) != 88:
             raise ValueError("seed: 88 bytes expected")
+        if self.tracker.flows.buckets != NULL:
+            raise RuntimeError("an engine is set up once")
         self.clock = clock
         for name, value in settings.items():
             self._set(name, value)
@@ -245,16 +248,23 @@ cdef class Core:
             pthread_mutex_unlock(&self.lock)
 
     cdef uint16_t interface(self, str name) except? 0:
+        if self.tracker.flows.buckets == NULL:
+            raise RuntimeError("the engine was not set up: a subclass must call super().__init__")
         number = self.interfaces.get(name)
         if number is not None:
             return number
         if len(self.interfaces) > 65535:
             raise ValueError("more than 65535 interface names")
-        number = len(self.interfaces)
-        for rules in (self.rules4, self.rules6):
-            if rules is not None:
-                rules.bind_interface(number, name)
-        self.interfaces[name] = number
+        # rules in force grow: no batch may be walking them
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            number = self.interfaces.setdefault(name, len(self.interfaces))
+            for rules in (self.rules4, self.rules6):
+                if rules is not None:
+                    rules.bind_interface(number, name)
+        finally:
+            pthread_mutex_unlock(&self.lock)
         return number
 
     # -- packets --------------------------------------------------------------------------------------------------
@@ -347,14 +357,13 @@ cdef class Core:
         cdef Packet one
         cdef Packet *p = &one
         cdef Py_buffer buffer
-        cdef Decision d
         code = HOOKS.get(hook)
         if code is None:
             raise ValueError(f"hook: one of {', '.join(HOOKS)} expected, not {hook!r}")
-        p.now = self.clock() if now is None else now
-        p.hook = code
         p.iif = self.interface(iif)
         p.oif = self.interface(oif)
+        p.now = self.clock() if now is None else now
+        p.hook = code
         p.mark = 0
         p.helper = 0
         p.no_verify = p.hook == HOOK_OUTPUT
@@ -371,7 +380,11 @@ cdef class Core:
                 pthread_mutex_unlock(&self.lock)
         finally:
             PyBuffer_Release(&buffer)
-        d = Decision.__new__(Decision)
+        return self.decision(p)
+
+    cdef Decision decision(self, const Packet *p):
+        """What was decided of a packet that was judged."""
+        cdef Decision d = Decision.__new__(Decision)
         d.verdict_code = p.verdict
         d.state_code = p.state
         d.direction_code = p.direction

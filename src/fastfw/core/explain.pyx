@@ -9,9 +9,7 @@ from libc.string cimport memcpy, memset
 from fastfw.core.decision cimport Decision
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.program cimport WATCHED_IP, WATCHED_TRANSPORT, Program, Visit, Watch
-from fastfw.core.terms cimport (
-    HOOK_OUTPUT, STATUS_ASSURED, STATUS_EXPECTED, STATUS_SEEN_REPLY,
-)
+from fastfw.core.terms cimport HOOK_OUTPUT
 from fastfw.core.wire cimport KIND_BROKEN, KIND_NOT_IP, Key, Packet, wire_parse
 
 # A rule that the packet came to; program.pxd says what each field means.
@@ -89,7 +87,6 @@ def watched(Core core, packet, uint32_t wire_length, int hook, str iif, str oif,
     cdef Py_buffer buffer
     cdef Watch watch
     cdef Watched result = Watched.__new__(Watched)
-    cdef Decision d = Decision.__new__(Decision)
     cdef uint8_t[::1] view
     memset(p, 0, sizeof(Packet))
     memset(&watch, 0, sizeof(Watch))
@@ -122,19 +119,7 @@ def watched(Core core, packet, uint32_t wire_length, int hook, str iif, str oif,
             memcpy(&view[0], watch.visits, watch.count * sizeof(Visit))
     finally:
         free(watch.visits)
-    d.verdict_code = p.verdict
-    d.state_code = p.state
-    d.direction_code = p.direction
-    d.assured = p.status & STATUS_ASSURED != 0
-    d.seen_reply = p.status & STATUS_SEEN_REPLY != 0
-    d.expected = p.status & STATUS_EXPECTED != 0
-    d.reason_code = p.reason
-    d.rule_index = p.rule
-    d.mark = p.mark
-    d.detail_a = p.detail[0]
-    d.detail_b = p.detail[1]
-    d.rules = core.rules4 if p.family == 4 else core.rules6
-    result.decision = d
+    result.decision = core.decision(p)
     result.key = (<const char *> &p.key)[:sizeof(Key)] if p.kind <= KIND_BROKEN else b""
     result.ip = (<const char *> watch.ip)[:WATCHED_IP]
     result.transport = (<const char *> watch.transport)[:watch.transport_size]

@@ -21,7 +21,7 @@ from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.terms cimport (
     HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT,
 )
-from fastfw.core.wire cimport Packet
+from fastfw.core.wire cimport KIND_FRAGMENT, Packet
 
 cdef extern from "netlink.h" nogil:
     struct netlink_message:
@@ -136,7 +136,7 @@ cdef uint64_t datagram_of(const Packet *p) noexcept nogil:
         b = <uint64_t> be16(p.data + 4) << 8 | p.data[9]
     else:
         a = raw64(p.data + 8) ^ raw64(p.data + 16) * 3 ^ raw64(p.data + 24) * 5 ^ raw64(p.data + 32) * 7
-        b = raw32(p.data + p.l4 - 4) if p.l4 >= 48 else 0
+        b = raw32(p.data + p.l4 + 4) if p.l4 + 8 <= p.have else 0
     return (a ^ (a >> 29)) * <uint64_t> 0x9e3779b97f4a7c15 ^ b * <uint64_t> 0xbf58476d1ce4e5b9 ^ 1
 
 
@@ -448,7 +448,6 @@ cdef class Queue:
         cdef uint32_t i, last = 0, verdict
         cdef bint batch = self.held_count == 0, any_accepted = False, marked
         cdef Packet *p
-        cdef uint64_t datagram
         for i in range(n):
             if self.packets[i].verdict == VERDICT_HOLD or self.packets[i].mark != self.marks[i]:
                 batch = False
@@ -465,9 +464,9 @@ cdef class Queue:
                 self.accepted += 1
             else:
                 self.dropped += 1
-            if self.held_count and p.frag_off:
-                datagram = datagram_of(p)
-                self.release(datagram, verdict)
+            if self.held_count and p.frag_off and p.kind != KIND_FRAGMENT:
+                # it completed its datagram: all its pieces share the decision
+                self.release(datagram_of(p), verdict)
             if batch and verdict == NF_ACCEPT_VERDICT:
                 any_accepted = True
                 last = self.ids[i]

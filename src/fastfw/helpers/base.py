@@ -147,7 +147,8 @@ class Helper:
     """Seconds an expectation waits."""
 
     stream: ClassVar[bool] = False
-    """Whether TCP payload is handed over in order and without repetition, reassembled, instead of packet by packet."""
+    """Whether it needs TCP payload in order and without repetition. An engine hands over packet by packet, and
+    refuses a helper that asks for more."""
 
     prefixes: ClassVar[tuple[bytes, ...]] = ()
     """If any (at most eight): only payload that begins with one of them, in either case, needs a look."""
