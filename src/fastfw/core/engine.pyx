@@ -137,7 +137,7 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
         p.hash = flows_hash(&t.flows, &p.key)
         p.candidate = NO_FLOW
     judge(self, p)
-    # the datagram's bytes are the reassembly's: the caller gets its own fragment back, of which kind alone tells that its
+    # the datagram's bytes are the reassembly's: the caller gets its own fragment back, and kind alone tells that its
     # datagram was judged
     p.data = data
     p.have = have
