@@ -8,13 +8,14 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from fastfw.core.bytes cimport be16, raw32, raw64, sum_bytes, sum_fold
+from fastfw.core.headers cimport headers_skip
 from fastfw.core.settings cimport (
     SET_FRAG4_HIGH, SET_FRAG4_MAX_DIST, SET_FRAG4_TIMEOUT, SET_FRAG6_HIGH, SET_FRAG6_TIMEOUT, Settings,
 )
 from fastfw.core.terms cimport (
     FRAGMENT, FRAGMENT_BAD, FRAGMENT_DUPLICATE, FRAGMENT_LIMIT, FRAGMENT_OVERLAP, HOOK_OUTPUT,
 )
-from fastfw.core.wire cimport PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet, wire_skip_extensions
+from fastfw.core.wire cimport PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet
 
 
 cdef enum:
@@ -493,7 +494,7 @@ cdef bint first_is_short(const Packet *p) noexcept nogil:
     """Whether a first fragment of IPv6 does not reach to the end of its headers (RFC 8200 section 4.5, RFC 7112)."""
     cdef uint8_t proto = 44
     cdef uint16_t frag
-    cdef int l4 = wire_skip_extensions(p.data, p.l4, p.have, &proto, &frag)
+    cdef int l4 = headers_skip(p.data, p.l4, p.have, &proto, &frag)
     cdef uint32_t least = 1
     if l4 < 0 or frag & 0xfff8:
         return False

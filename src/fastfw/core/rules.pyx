@@ -14,6 +14,7 @@ from fastfw.core.classifier cimport (
 from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
 from fastfw.core.conntrack cimport Tracker, conntrack_entry
 from fastfw.core.flows cimport Entry
+from fastfw.core.headers cimport headers_options4_pass
 from fastfw.core.paths cimport (
     HITS, Counter, Path, paths_flush, paths_free, paths_get, paths_init, paths_intern, paths_settle,
 )
@@ -30,7 +31,7 @@ from fastfw.core.terms cimport (
 from fastfw.core.watch cimport watch_rule
 from fastfw.core.wire cimport (
     KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ICMP,
-    PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet, wire_options4_pass,
+    PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
 )
 
 cdef enum:
@@ -47,7 +48,7 @@ cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil:
     if p.hook == HOOK_FORWARD and ttl <= 1:
         return TTL_EXPIRED
     if (unlikely(p.family == 4 and p.data[0] != 0x45) and p.hook != HOOK_OUTPUT
-            and not wire_options4_pass(p.data, (p.data[0] & 15) * 4)):
+            and not headers_options4_pass(p.data, (p.data[0] & 15) * 4)):
         return IP_OPTIONS
     return REASON_NONE
 

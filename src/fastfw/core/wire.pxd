@@ -91,13 +91,6 @@ cdef void wire_parse(Packet *p) noexcept nogil
 # A datagram that was a fragment or was made of fragments: it is not held again.
 cdef void wire_parse_whole(Packet *p) noexcept nogil
 
-# Walk IPv6 extension headers (RFC 8200 section 4) from `start`, which `proto` names; offset of what follows them, -1
-# where the chain breaks off. `frag` gets a fragment header's offset field; a later fragment ends the walk.
-cdef int wire_skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
-                              uint16_t *frag) noexcept nogil
-
-# Whether an IP stack passes what comes after PREROUTING: IPv4's options (RFC 791 section 3.1), source routes refused.
-cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil
 # The key of a connection between two ends, addresses as in `ip` (an IP header of that family); 1 where the source comes
 # second.
 cdef uint8_t wire_key(Key *key, const uint8_t *ip, uint8_t family, uint16_t sport, uint16_t dport,

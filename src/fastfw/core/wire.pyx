@@ -5,6 +5,7 @@ as naming a connection and refusing a broken header needs.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.bytes cimport be16, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, likely, unlikely
+from fastfw.core.headers cimport headers_fragment, headers_options6_pass, headers_skip, is_extension
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
     CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS,
@@ -267,123 +268,6 @@ cdef inline int gre_call(const uint8_t *gre, uint32_t size, uint16_t *call) noex
     return 1
 
 
-cdef inline bint is_extension(uint8_t proto) noexcept nogil:
-    """Whether connection tracking looks behind a header for the transport's; NONE says that there is none."""
-    return (proto == PROTO_HOPOPTS or proto == PROTO_ROUTING or proto == PROTO_DSTOPTS or proto == PROTO_AH
-            or proto == PROTO_FRAGMENT or proto == PROTO_NONE)
-
-
-cdef uint32_t find_fragment(const uint8_t *ip, uint32_t end, uint32_t *named) noexcept nogil:
-    """Offset of an IPv6 packet's first fragment header, 0 where it has none; `named`: of the byte that announces it."""
-    cdef uint32_t here = 40
-    cdef uint8_t proto = ip[6]
-    named[0] = 6
-    while proto != PROTO_FRAGMENT:
-        if not is_extension(proto) or proto == PROTO_NONE or here + 2 > end:
-            return 0
-        named[0] = here
-        here += (ip[here + 1] + 2) * 4 if proto == PROTO_AH else (ip[here + 1] + 1) * 8
-        proto = ip[named[0]]
-    return here if here <= end and end > 40 else 0
-
-
-cdef int wire_skip_extensions(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto,
-                              uint16_t *frag) noexcept nogil:
-    cdef uint32_t here = start
-    cdef uint8_t next_header = proto[0]
-    frag[0] = 0
-    while is_extension(next_header):
-        if next_header == PROTO_NONE or here + 2 > end:
-            return -1
-        if next_header == PROTO_FRAGMENT:
-            if here + 4 > end:
-                return -1
-            frag[0] = be16(at + here + 2)
-            if frag[0] & 0xfff8:
-                break
-            next_header = at[here]
-            here += 8
-        elif next_header == PROTO_AH:
-            next_header = at[here]
-            here += (at[here + 1] + 2) * 4
-        else:
-            next_header = at[here]
-            here += (at[here + 1] + 1) * 8
-    proto[0] = next_header
-    return <int> here
-
-
-cdef bint options_pass(const uint8_t *at, uint32_t size) noexcept nogil:
-    """Whether an IPv6 stack that is not addressed itself passes a hop-by-hop header's options (RFC 8200 section 4.2):
-    at most seven bytes of padding in a row, of zeros; at most eight options; unknown ones only if they say so."""
-    cdef uint32_t here = 2, step, padding = 0, count = 0, k
-    cdef uint8_t kind
-    while here < size:
-        kind = at[here]
-        if kind == 0:
-            padding += 1
-            if padding > 7:
-                return False
-            here += 1
-            continue
-        if here + 2 > size:
-            return False
-        step = at[here + 1] + 2
-        if here + step > size:
-            return False
-        if kind == 1:
-            padding += step
-            if padding > 7:
-                return False
-            for k in range(here + 2, here + step):
-                if at[k]:
-                    return False
-        else:
-            count += 1
-            padding = 0
-            if count > 8:
-                return False
-            if kind == 5:
-                if step != 4:
-                    return False
-            elif kind == 0xc2 or kind & 0xc0:
-                return False
-        here += step
-    return True
-
-
-cdef bint wire_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil:
-    cdef uint32_t at = 20
-    cdef uint8_t kind, size, pointer
-    while at < header:
-        kind = ip[at]
-        if kind == 0:
-            return True
-        if kind == 1:
-            at += 1
-            continue
-        if at + 2 > header:
-            return False
-        size = ip[at + 1]
-        if size < 2 or at + size > header:
-            return False
-        if kind == 131 or kind == 137:
-            return False
-        if kind == 7:
-            if size < 3:
-                return False
-            pointer = ip[at + 2]
-            if pointer < 4 or (pointer <= size and pointer + 3 > size):
-                return False
-        elif kind == 68:
-            if size < 4 or ip[at + 2] < 5:
-                return False
-        elif kind == 148 and size < 4:
-            return False
-        at += size
-    return True
-
-
 cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t family, Key *key,
                      uint8_t *flip) noexcept nogil:
     """The key of the packet quoted in an ICMP error at offset `ip`; False where too little of it is there."""
@@ -402,17 +286,14 @@ cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t famil
         if ip + 40 > end:
             return False
         proto = at[ip + 6]
-        found = wire_skip_extensions(at, ip + 40, end, &proto, &frag)
+        found = headers_skip(at, ip + 40, end, &proto, &frag)
         if found < 0 or frag & 0xfff8:
             return False
         l4 = <uint32_t> found
     if has_ports(proto):
         if l4 + 4 > end:
             return False
-        if family == 4:
-            flip[0] = order4(key, at + ip, raw16(at + l4), raw16(at + l4 + 2), proto)
-        else:
-            flip[0] = order6(key, at + ip, raw16(at + l4), raw16(at + l4 + 2), proto)
+        flip[0] = wire_key(key, at + ip, family, raw16(at + l4), raw16(at + l4 + 2), proto)
         return True
     if proto == PROTO_ICMP or proto == PROTO_ICMPV6:
         if l4 + 8 > end or (proto == PROTO_ICMP) != (family == 4):
@@ -420,10 +301,7 @@ cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t famil
         return icmp_key(key, at + ip, at + l4, family, flip)
     if proto == PROTO_GRE and gre_call(at + l4, end - l4 if l4 < end else 0, &call) < 0:
         return False
-    if family == 4:
-        flip[0] = order4(key, at + ip, 0, call, proto)
-    else:
-        flip[0] = order6(key, at + ip, 0, call, proto)
+    flip[0] = wire_key(key, at + ip, family, 0, call, proto)
     return True
 
 
@@ -484,10 +362,7 @@ cdef void parse_gre(Packet *p) noexcept nogil:
         p.detail[0] = be16(p.data + p.l4 + 2)
         settle(p, KIND_INVALID, GRE_HEADER)
         return
-    if p.family == 4:
-        p.flip = order4(&p.key, p.data, 0, call, PROTO_GRE)
-    else:
-        p.flip = order6(&p.key, p.data, 0, call, PROTO_GRE)
+    p.flip = wire_key(&p.key, p.data, p.family, 0, call, PROTO_GRE)
     if found:
         p.kind = KIND_CALL
 
@@ -588,11 +463,11 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
         if p.have < 48 or p.have < 48 + <uint32_t> ip[41] * 8:
             settle(p, KIND_REFUSED, IP_TRUNCATED)
             return
-        if not options_pass(ip + 40, (ip[41] + 1) * 8):
+        if not headers_options6_pass(ip + 40, (ip[41] + 1) * 8):
             settle(p, KIND_REFUSED, IP_OPTIONS)
             return
     if unlikely(is_extension(p.proto)) and not whole:
-        at = find_fragment(ip, p.have, &named)
+        at = headers_fragment(ip, p.have, &named)
         if at:
             p.l4 = at
             p.frag_off = named
@@ -601,7 +476,7 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
             else:
                 settle(p, KIND_FRAGMENT, FRAGMENT)
             return
-    l4 = wire_skip_extensions(ip, 40, p.have, &p.proto, &frag)
+    l4 = headers_skip(ip, 40, p.have, &p.proto, &frag)
     if unlikely(l4 < 0):
         p.l4 = 40
         settle(p, KIND_INVALID, EXTENSION_HEADER)

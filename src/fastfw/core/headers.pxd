@@ -1,0 +1,24 @@
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from fastfw.core.wire cimport (
+    PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_NONE, PROTO_ROUTING,
+)
+
+
+cdef inline bint is_extension(uint8_t proto) noexcept nogil:
+    """Whether connection tracking looks behind a header for the transport's; NONE says that there is none."""
+    return (proto == PROTO_HOPOPTS or proto == PROTO_ROUTING or proto == PROTO_DSTOPTS or proto == PROTO_AH
+            or proto == PROTO_FRAGMENT or proto == PROTO_NONE)
+
+
+# Offset of an IPv6 packet's first fragment header, 0 where it has none; `named`: of the byte that announces it.
+cdef uint32_t headers_fragment(const uint8_t *ip, uint32_t end, uint32_t *named) noexcept nogil
+
+# Walk IPv6 extension headers (RFC 8200 section 4) from `start`, which `proto` names; offset of what follows them, -1
+# where the chain breaks off. `frag` gets a fragment header's offset field; a later fragment ends the walk.
+cdef int headers_skip(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *proto, uint16_t *frag) noexcept nogil
+
+# Whether an IP stack passes what comes after PREROUTING: a hop-by-hop header's options of `size` bytes at `at` (RFC
+# 8200 section 4.2), and IPv4's options (RFC 791 section 3.1), source routes refused.
+cdef bint headers_options6_pass(const uint8_t *at, uint32_t size) noexcept nogil
+cdef bint headers_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil
