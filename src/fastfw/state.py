@@ -16,7 +16,7 @@ from fastfw.core.snapshot import ENTRY, EXPECT, EXTRA, entries, expectations, pu
 if TYPE_CHECKING:
     from fastfw.engine import Engine
 
-MAGIC = b"fastfw state 1\n\0"
+MAGIC = b"fastfw state 2\n\0"
 HEADER = struct.Struct("<16sIIIIIqI")
 """Magic, bytes an entry, entries, extras (as many or none), bytes an expectation, expectations, clock (ns), bytes of
 helper names; little-endian.

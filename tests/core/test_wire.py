@@ -254,3 +254,16 @@ def test_longest_packets() -> None:
         packet = p.ipv6(A6, B6, p.UDP, p.udp(A6, B6, 7, 8)[: left + room], extensions=chain)
         assert len(packet) <= 65575
         assert judge(packet)[1] in ("NEW", "INVALID")
+
+
+@pytest.mark.parametrize("options", [b"", b"\x01\x01\x01\x01"], ids=["no options", "four bytes of padding"])
+@pytest.mark.parametrize("protocol", [p.TCP, p.UDP], ids=["TCP", "UDP"])
+def test_one_wrong_bit_is_noticed(protocol: int, options: bytes) -> None:
+    """Any one bit that changes on the way is noticed, in the shapes that are parsed in one go as in all others."""
+    inner = p.tcp(A4, B4, 7, 8, p.SYN, payload=b"abc") if protocol == p.TCP else p.udp(A4, B4, 7, 8, b"abc")
+    sound = p.ipv4(A4, B4, protocol, inner, options=options)
+    assert judge(sound) == ("ACCEPT", "NEW", None)
+    for bit in range(8 * len(sound)):
+        wrong = bytearray(sound)
+        wrong[bit // 8] ^= 1 << bit % 8
+        assert judge(bytes(wrong))[1] in ("-", "INVALID"), f"bit {bit}"

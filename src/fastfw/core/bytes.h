@@ -25,6 +25,8 @@ static inline uint32_t be32(const uint8_t *at) {
     return __builtin_bswap32(value);
 }
 
+static inline uint16_t bswap16(uint16_t value) { return __builtin_bswap16(value); }
+
 /* As they stand in memory: for keys, which are only ever compared and hashed. */
 static inline uint16_t raw16(const uint8_t *at) { uint16_t value; memcpy(&value, at, 2); return value; }
 static inline uint32_t raw32(const uint8_t *at) { uint32_t value; memcpy(&value, at, 4); return value; }

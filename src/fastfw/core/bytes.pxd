@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "bytes.h" nogil:
     uint16_t be16(const uint8_t *at)
+    uint16_t bswap16(uint16_t value)
     uint32_t be32(const uint8_t *at)
     uint16_t raw16(const uint8_t *at)
     uint32_t raw32(const uint8_t *at)

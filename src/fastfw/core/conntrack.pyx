@@ -124,11 +124,16 @@ cdef bint make_room(Tracker *t, uint32_t hash) noexcept nogil:
     return False
 
 
-cdef uint32_t find_live(Tracker *t, Packet *p) noexcept nogil:
+cdef uint32_t find_beyond(Tracker *t, Packet *p) noexcept nogil:
+    """The packet's connection where the candidate was not it."""
+    return flows_find(&t.flows, &p.key, p.hash)
+
+
+cdef inline uint32_t find_live(Tracker *t, Packet *p) noexcept nogil:
     """The packet's connection; one whose time is up is deleted and not found."""
     cdef uint32_t index = p.candidate
     if index == NO_FLOW or unlikely(not key_equal(&t.flows.entries[index].key, &p.key)):
-        index = flows_find(&t.flows, &p.key, p.hash)
+        index = find_beyond(t, p)
         if index == NO_FLOW:
             return NO_FLOW
     if unlikely(t.flows.entries[index].expires <= t.now):
@@ -275,7 +280,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
             e = t.flows.entries + index
             p.entry = index
             p.direction = p.flip ^ (e.status & STATUS_ORIGIN_HI != 0)
-            if p.direction == REPLY or e.status & STATUS_SEEN_REPLY:
+            # directions come in no order a processor could learn: no branch on them alone
+            if likely(p.direction | (e.status & STATUS_SEEN_REPLY)):
                 p.state = STATE_ESTABLISHED
             else:
                 p.state = STATE_RELATED if e.status & STATUS_EXPECTED else STATE_NEW
@@ -301,7 +307,7 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         e = &t.fresh
         break
     t.counters[COUNT_FOUND] += 1
-    if p.direction == REPLY:
+    if unlikely(not e.status & STATUS_SEEN_REPLY) and p.direction == REPLY:
         e.status |= STATUS_SEEN_REPLY
     if unlikely(e.status & STATUS_COUNTED and p.counted):
         extra = &t.fresh_extra if p.entry == NEW_FLOW else t.flows.extras + p.entry

@@ -65,18 +65,19 @@ ctypedef union ProtoFlow:
     GreFlow gre
 
 
-# 128 bytes: the first line finds a connection and says whether it lives, the second holds what its protocol remembers.
+# 128 bytes: the first line names a connection and what it is, the second holds what every packet changes. A line that
+# is only read need not be written back to memory, and a busy table is bound by that.
 ctypedef struct Entry:
     Key key                         # family 0: a free entry
-    int64_t expires                 # ns on the engine's clock; before confirmation: ns from confirmation
     uint32_t status                 # Status bits
     uint32_t mark                   # connmark
     uint32_t path[2]                # remembered rule path by direction, 0: none
-    ProtoFlow proto
     uint32_t master                 # slab index of the connection that expected this one, NO_FLOW: none
     uint8_t state                   # the protocol's state
     uint8_t helper                  # index of the attached helper, 0: none
     uint16_t timeouts               # index of a timeout policy (CT --timeout), 0: the settings
+    int64_t expires                 # ns on the engine's clock; before confirmation: ns from confirmation
+    ProtoFlow proto
 
 
 # 64 bytes beside an entry, there only once a setting asks for them.

@@ -21,7 +21,7 @@ ENTRY = np.dtype({
     "names": ["lo", "hi", "lo_port", "hi_port", "zone", "proto", "family", "expires", "status", "mark", "private",
               "master", "state", "helper"],
     "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "<i8", "<u4", "<u4", "V56", "<u4", "u1", "u1"],
-    "offsets": [0, 16, 32, 34, 36, 38, 39, 40, 48, 52, 64, 120, 124, 125],
+    "offsets": [0, 16, 32, 34, 36, 38, 39, 64, 40, 44, 72, 56, 60, 61],
     "itemsize": 128,
 })
 

@@ -215,6 +215,7 @@ cdef inline Window in_window(Entry *e, int d, const Segment *seg, Packet *p, con
     cdef uint32_t seq = seg.seq, ack = seg.ack, end = seg.end, sack = seg.ack
     cdef uint32_t win = seg.win, reach, excess
     cdef uint32_t back
+    cdef int again
 
     if t.flags[1 - d] & SACKS and seg.header > 20:
         sack = highest_sack(p, ack)
@@ -281,16 +282,15 @@ cdef inline Window in_window(Entry *e, int d, const Segment *seg, Packet *p, con
         t.flags[1 - d] &= <uint8_t> ~UNACKNOWLEDGED
 
     if seg.kind == SEG_ACK:
-        if (t.last_direction == d and t.last_seq == seq and t.last_ack == ack and t.last_end == end
-                and t.last_win == seg.win):
-            t.retrans += 1
-        else:
-            t.last_direction = <uint8_t> d
-            t.last_seq = seq
-            t.last_ack = ack
-            t.last_end = end
-            t.last_win = seg.win
-            t.retrans = 0
+        # without a branch: which way the last packet went is as good as random
+        again = ((t.last_seq ^ seq) | (t.last_ack ^ ack) | (t.last_end ^ end) | (t.last_win ^ seg.win)
+                 | (t.last_direction ^ d)) == 0
+        t.retrans = <uint8_t> ((t.retrans + 1) & -again)
+        t.last_direction = <uint8_t> d
+        t.last_seq = seq
+        t.last_ack = ack
+        t.last_end = end
+        t.last_win = seg.win
     return WINDOW_FITS
 
 
@@ -503,9 +503,10 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
 
     t.last_index = <uint8_t> seg.kind
     t.last_direction = <uint8_t> d
-    e.state = <uint8_t> new
-    if old != new and new == TCP_FIN_WAIT:
-        t.flags[d] |= CLOSED_FIRST
+    if unlikely(e.state != new):
+        e.state = <uint8_t> new
+        if new == TCP_FIN_WAIT:
+            t.flags[d] |= CLOSED_FIRST
     timeout = timeout_for(e, new, &seg, s)
 
     if not e.status & STATUS_SEEN_REPLY:
