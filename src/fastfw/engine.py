@@ -144,6 +144,7 @@ class Engine(Core):
         The engine keeps a copy: changing a Ruleset afterwards changes nothing here. RulesetError: the kernel would
         refuse a ruleset, or a rule asks for what cannot be evaluated; then all stays as it was.
         """
+        program: Rules | None
         compiled: list[tuple[int, Rules | None, bytes]] = []
         for family, rules in ((4, rules4), (6, rules6)):
             if rules is None:
@@ -151,10 +152,21 @@ class Engine(Core):
             elif rules is not Engine._unset:
                 if not isinstance(rules, Ruleset) or rules.family != family:
                     raise TypeError(f"rules{family}: a Ruleset of family {family} or None expected, not {rules!r:.60}")
-                compiled.append((family, compile_ruleset(rules), pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
+                program = compile_ruleset(rules, helper_number=self._helper_number)
+                compiled.append((family, program, pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
         for family, program, copy in compiled:
+            if program is not None and program.wants_accounting and not self.settings["nf_conntrack_acct"]:
+                self.settings["nf_conntrack_acct"] = 1  # as the kernel does when such a rule is loaded
             self._replace(family, program)
             self._rulesets[family] = copy
+
+    def _helper_number(self, name: str) -> int:
+        """The number of a helper by name; one that is not known yet is attached to no port."""
+        names = self.helper_names()
+        if name not in names:
+            self._attach(parse_spec(name).helper, ())
+            names = self.helper_names()
+        return names.index(name)
 
     def ruleset(self, family: int = 4) -> Ruleset | None:
         """A copy of the ruleset in force with its counters as they are now; None where everything is accepted."""

@@ -10,7 +10,7 @@ import fastfw
 from fastfw.core.program import OPS
 from fastfw.ruleset import RulesetError
 from fastfw.ruleset.compile import compile_ruleset, steady_first
-from fastfw.ruleset.lower.matches import credits
+from fastfw.ruleset.lower.amounts import credits
 from fastfw.ruleset.lower.program import predicate
 
 

@@ -3,7 +3,7 @@
 All chains of all tables lie one after another in one array of rules. Behind a chain's own rules stands its end: the
 policy of a built-in chain, or the return of a user's. An index into this array names a rule everywhere.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.classifier cimport Candidates, Classifier
 from fastfw.core.conntrack cimport Tracker
@@ -50,8 +50,17 @@ cpdef enum Op:
     OP_TTL                  # a to b: IPv4's time to live, IPv6's hop limit
     OP_TOS                  # the traffic class & b == a
     OP_CT_EXPIRE            # a to b seconds
+    OP_ROOM                 # a: bytes of the transport header that must be readable; the packet is not dropped
+    OP_TCP_MSS              # a to b
+    OP_STRING               # a: place in `words` of `size` bytes; found from offset b, ending at c at most; d: any case
+    OP_TIME                 # a: place in `words` of seven: see payload.pyx
+    OP_CONNBYTES            # a: place in `words` of both ends, b: packets, bytes, average; c: a Direction, or both
     OP_STATEFUL = 127       # those beyond change what they remember whenever they are asked
     OP_LIMIT                # a: number of the bucket
+    OP_NTH                  # a: register that counts, b: every so many less one
+    OP_RANDOM               # a: register of the generator, b: probability in 2**-31
+    OP_QUOTA                # a: register of the bytes left
+    OP_RECENT               # a: number of the list, b: RECENT bits, c: seconds, d: hits
 
 
 cpdef enum Side:
@@ -80,13 +89,14 @@ cpdef enum Action:
     ACT_END                 # a user chain's end: returns and counts nothing
     ACT_MARK                # mark = mark & ~b ^ a
     ACT_CONNMARK_SET        # the connection's mark = its mark & ~b ^ a
-    ACT_CONNMARK_SAVE       # the connection's mark = its mark & ~a ^ packet mark & b
-    ACT_CONNMARK_RESTORE    # packet mark = packet mark & ~b ^ the connection's mark & a
+    ACT_CONNMARK_SAVE       # the connection's mark = its mark & ~a ^ packet mark & b, shifted
+    ACT_CONNMARK_RESTORE    # packet mark = packet mark & ~b ^ the connection's mark & a, shifted
     ACT_TOS                 # traffic class = traffic class & ~b ^ a
     ACT_TTL_SET             # a
     ACT_TTL_ADD             # a, at most 255
     ACT_TTL_SUBTRACT        # a, at least 0
     ACT_NOTRACK
+    ACT_CT                  # a: zone, b: number of a helper; the first that a packet meets holds
 
 
 ctypedef struct Predicate:  # 20 bytes
@@ -105,7 +115,8 @@ ctypedef struct Rule:       # 28 bytes
     uint16_t count
     uint16_t steady         # how many at `sorted` ask about the connection alone
     uint8_t action          # an Action
-    uint8_t unused[3]
+    int8_t shift            # of a mark, to the left
+    uint8_t unused[2]
     uint32_t a              # the action's arguments
     uint32_t b
     uint32_t end            # index of its chain's end
@@ -117,6 +128,36 @@ ctypedef struct Limit:
     uint64_t credit
     uint64_t cap
     uint64_t cost
+
+
+# xt_recent's: addresses with the ticks of their last packets, the address not seen for longest first to go.
+cdef enum:
+    RECENT_ENTRIES = 100
+
+cpdef enum RecentBit:
+    RECENT_SET = 1
+    RECENT_CHECK = 2
+    RECENT_UPDATE = 4
+    RECENT_REMOVE = 8
+    RECENT_TTL = 16
+    RECENT_REAP = 32
+    RECENT_TARGET = 64      # the packet's destination, not its source
+
+
+ctypedef struct RecentEntry:
+    uint64_t address[2]
+    uint64_t used           # turn of its last use; 0: free
+    uint32_t stamps         # how many there are
+    uint32_t next           # where the next one goes
+    uint8_t ttl
+
+
+ctypedef struct Recent:
+    uint64_t mask[2]        # as addresses stand in packets; IPv4: the first word
+    uint32_t stamp_mask     # stamps kept an address, less one
+    uint64_t turn
+    RecentEntry *entries    # RECENT_ENTRIES
+    int64_t *stamps         # of all entries
 
 
 cpdef enum Point:           # where in the kernel a chain is called from
@@ -183,6 +224,9 @@ ctypedef struct Program:
     const uint64_t *words
     const uint32_t *numbers
     Limit *limits
+    uint64_t *registers     # what rules remember in one word
+    Recent *recents
+    uint32_t recent_count
     uint32_t *stack         # return addresses; as deep as there are chains
     uint64_t **interfaces   # by interface number: which patterns it meets, a bit each
     uint32_t rule_count
@@ -216,6 +260,7 @@ ctypedef struct Look:
     uint8_t ttl
     uint8_t hotdrop         # a match could not read what it needs: the packet is dropped
     uint8_t tracked         # a sound packet of a connection: the order of tests cannot be told
+    uint8_t templated       # a CT rule has been met
     uint8_t varies          # a rule's answer was for this packet alone
     uint8_t point           # a Point
     uint8_t gathered        # `candidates` has the sets of addresses, ports, protocol and state

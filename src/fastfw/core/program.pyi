@@ -19,3 +19,14 @@ class Point(IntEnum):
     POINT_FORWARD = 2
     POINT_OUTPUT = 3
     POINT_POSTROUTING = 4
+
+class RecentBit(IntEnum):
+    """What a rule does to a list of recent addresses."""
+
+    RECENT_SET = 1
+    RECENT_CHECK = 2
+    RECENT_UPDATE = 4
+    RECENT_REMOVE = 8
+    RECENT_TTL = 16
+    RECENT_REAP = 32
+    RECENT_TARGET = 64

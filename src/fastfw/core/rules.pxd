@@ -9,6 +9,7 @@ from fastfw.core.wire cimport Packet
 cdef class Rules:
     cdef Program program
     cdef readonly tuple chains           # (table, chain, index of its first rule, index of its end) in order
+    cdef public bint wants_accounting    # a rule asks what connections have carried
     cdef list patterns                   # (beginning of a name, whether more may follow) of the rules' interfaces
     cpdef void bind_interface(self, int number, str name)
 

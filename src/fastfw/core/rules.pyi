@@ -12,6 +12,9 @@ class Rules:
     chains: tuple[tuple[str, str, int, int], ...]
     """(table, chain, index of its first rule, index of its end), in order."""
 
+    wants_accounting: bool
+    """Whether a rule asks what connections have carried."""
+
     def __new__(
         cls,
         family: int,
@@ -21,6 +24,8 @@ class Rules:
         words: npt.NDArray[np.uint8],
         numbers: npt.NDArray[np.uint8],
         limits: npt.NDArray[np.uint64],
+        registers: npt.NDArray[np.uint8],
+        recents: npt.NDArray[np.uint64],
         stages: Sequence[tuple[int, int, int, int, str]],
         chains: tuple[tuple[str, str, int, int], ...],
         patterns: Sequence[tuple[str, bool]],

@@ -13,16 +13,17 @@ from fastfw.core.classifier cimport (
 )
 from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
 from fastfw.core.conntrack cimport Tracker, conntrack_entry
-from fastfw.core.flows cimport Entry
+from fastfw.core.flows cimport Entry, flows_hash
 from fastfw.core.headers cimport headers_options4_pass
+from fastfw.core.memory cimport recent_free, recent_init
 from fastfw.core.paths cimport (
     HITS, Counter, Path, paths_flush, paths_free, paths_get, paths_init, paths_intern, paths_settle,
 )
 from fastfw.core.predicates cimport predicates_hold
 from fastfw.core.program cimport (
-    ACT_ACCEPT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_DROP, ACT_END, ACT_GOTO, ACT_JUMP,
+    ACT_ACCEPT, ACT_CT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_DROP, ACT_END, ACT_GOTO, ACT_JUMP,
     ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_TOS, ACT_TTL_ADD, ACT_TTL_SET,
-    ACT_TTL_SUBTRACT, POINT_INPUT, POINT_PREROUTING, Limit, Look, Predicate, Program, Rule, Stage,
+    ACT_TTL_SUBTRACT, POINT_INPUT, POINT_PREROUTING, Limit, Look, Predicate, Program, Recent, Rule, Stage,
 )
 from fastfw.core.terms cimport (
     EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
@@ -30,7 +31,7 @@ from fastfw.core.terms cimport (
 )
 from fastfw.core.watch cimport watch_rule
 from fastfw.core.wire cimport (
-    KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ICMP,
+    KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, NO_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ICMP,
     PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
 )
 
@@ -86,6 +87,7 @@ cdef inline void look_at(Look *look, Program *program, Tracker *t, Packet *p, En
     look.broken = 0
     look.hotdrop = 0
     look.varies = 0
+    look.templated = 0
     look.gathered = 0
     look.hit_count = 0
     look.tracked = p.kind == KIND_TRACK and program.watch == NULL
@@ -174,6 +176,10 @@ cdef void gather(Look *look) noexcept nogil:
     look.placed = 1
 
 
+cdef inline uint32_t shifted(uint32_t mark, int shift) noexcept nogil:
+    return mark << shift if shift >= 0 else mark >> -shift
+
+
 cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
     """A target after which the next rule follows."""
     cdef Packet *p = look.p
@@ -181,9 +187,19 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
     if rule.action == ACT_MARK:
         p.mark = (p.mark & ~rule.b) ^ rule.a
     elif rule.action == ACT_NOTRACK:
-        p.kind = KIND_UNTRACKED
-        p.state = STATE_UNTRACKED
-        look.gathered = look.placed = 0
+        if not look.templated:
+            look.templated = 1
+            p.kind = KIND_UNTRACKED
+            p.state = STATE_UNTRACKED
+            look.gathered = look.placed = 0
+    elif rule.action == ACT_CT:
+        if not look.templated:
+            look.templated = 1
+            p.helper = <uint8_t> rule.b
+            if rule.a:
+                p.key.zone = <uint16_t> rule.a
+                p.hash = flows_hash(&look.tracker.flows, &p.key)
+                p.candidate = NO_FLOW
     elif rule.action == ACT_TOS:
         look.tos = <uint8_t> ((look.tos & ~rule.b) ^ rule.a)
     elif rule.action == ACT_TTL_SET:
@@ -194,11 +210,11 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
         look.ttl = <uint8_t> (look.ttl - rule.a if look.ttl > rule.a else 0)
     elif e != NULL:
         if rule.action == ACT_CONNMARK_SET:
-            e.mark = (e.mark & ~rule.b) ^ rule.a
+            e.mark = shifted((e.mark & ~rule.b) ^ rule.a, rule.shift)
         elif rule.action == ACT_CONNMARK_SAVE:
-            e.mark = (e.mark & ~rule.a) ^ (p.mark & rule.b)
+            e.mark = (e.mark & ~rule.a) ^ shifted(p.mark & rule.b, rule.shift)
         elif rule.action == ACT_CONNMARK_RESTORE:
-            p.mark = (p.mark & ~rule.b) ^ (e.mark & rule.a)
+            p.mark = (p.mark & ~rule.b) ^ shifted(e.mark & rule.a, rule.shift)
 
 
 cdef inline void count(Look *look, uint32_t at) noexcept nogil:
@@ -398,14 +414,14 @@ cdef void *copied(const uint8_t[::1] source, size_t item) except NULL:
 cdef class Rules:
     """A compiled ruleset of one family; fastfw.ruleset.compile makes it, one Engine at a time uses it.
 
-    `rules`, `predicates`, `counters`, `words` and `numbers` are the bytes of program.pxd's arrays; `limits` has cost
-    and cap of every bucket. `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way;
+    `rules`, `predicates`, `counters`, `words`, `numbers` and `registers` are the bytes of program.pxd's arrays; `limits`
+    has cost and cap of every bucket, `recents` the stamps kept and both words of the mask of every list. `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way;
     `chains` lists (table, chain, first rule, end); `patterns` the (name, wildcard) of the rules' interfaces.
     """
 
     def __cinit__(self, int family, const uint8_t[::1] rules, const uint8_t[::1] predicates,
                   const uint8_t[::1] counters, const uint8_t[::1] words, const uint8_t[::1] numbers,
-                  const uint64_t[:, ::1] limits, list stages, tuple chains, list patterns, uint32_t status_mask,
+                  const uint64_t[:, ::1] limits, const uint8_t[::1] registers, const uint64_t[:, ::1] recents, list stages, tuple chains, list patterns, uint32_t status_mask,
                   bint looks_at_connmark, bint remember=True, bint classify=True):
         cdef Program *program = &self.program
         cdef Stage *stage
@@ -426,6 +442,14 @@ cdef class Rules:
             program.limits[i].cost = limits[i, 0]
             program.limits[i].cap = limits[i, 1]
             program.limits[i].credit = limits[i, 1]
+        program.registers = <uint64_t *> copied(registers, sizeof(uint64_t))
+        program.recents = <Recent *> calloc(recents.shape[0] + 1, sizeof(Recent))
+        if program.recents == NULL:
+            raise MemoryError("no memory for the compiled ruleset")
+        for i in range(recents.shape[0]):
+            program.recent_count += 1
+            if recent_init(program.recents + i, <uint32_t> recents[i, 0], &recents[i, 1]) < 0:
+                raise MemoryError("no memory for the compiled ruleset")
         program.rule_count = <uint32_t> (rules.shape[0] / sizeof(Rule))
         program.status_mask = status_mask
         program.looks_at_connmark = looks_at_connmark
@@ -456,6 +480,10 @@ cdef class Rules:
         free(<void *> program.words)
         free(<void *> program.numbers)
         free(program.limits)
+        free(program.registers)
+        for i in range(program.recent_count):
+            recent_free(program.recents + i)
+        free(program.recents)
         free(program.stack)
         if program.interfaces != NULL:
             for i in range(INTERFACES):

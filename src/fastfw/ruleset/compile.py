@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fastfw.core.program import ACTIONS, LAYOUT, OPS, Point
 from fastfw.core.rules import Rules
 from fastfw.core.terms import Hook
-from fastfw.ruleset.errors import RulesetError
+from fastfw.ruleset.errors import Refusal, RulesetError
 from fastfw.ruleset.ext.standard import Jump
 from fastfw.ruleset.lower.matches import MATCHES
 from fastfw.ruleset.lower.program import Assembly, Predicate, predicate
@@ -24,7 +24,7 @@ from fastfw.ruleset.lower.targets import TARGETS, Act
 from fastfw.ruleset.model import Chain, Rule, Ruleset
 
 PREDICATE = struct.Struct("<BBHIIII")
-RULE = struct.Struct("<IIHHB3xIII")
+RULE = struct.Struct("<IIHHBb2xIII")
 
 if PREDICATE.size != LAYOUT["Predicate"] or RULE.size != LAYOUT["Rule"]:
     raise ImportError("fastfw.ruleset.compile: the core lays out its program differently")
@@ -44,7 +44,7 @@ WAY: dict[int, tuple[tuple[str, Point], ...]] = {
 """The built-in chains a packet meets, by hook."""
 
 STEADY, STATEFUL = OPS["STEADY"], OPS["STATEFUL"]
-NO_ACTION: Act = (ACTIONS["NEXT"], 0, 0)
+NO_ACTION: Act = (ACTIONS["NEXT"], 0, 0, 0)
 FINAL = {"ACCEPT": ACTIONS["ACCEPT"], "DROP": ACTIONS["DROP"], None: ACTIONS["END"]}
 
 
@@ -60,9 +60,9 @@ def steady_first(predicates: Sequence[Predicate]) -> tuple[list[Predicate], int]
 class Compiler:
     """One ruleset on its way into arrays."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
+    def __init__(self, ruleset: Ruleset, helper_number: Callable[[str], int]) -> None:
         self.ruleset = ruleset
-        self.assembly = Assembly(ruleset.family)
+        self.assembly = Assembly(ruleset.family, helper_number=helper_number)
         self.rules = bytearray()
         self.predicates = bytearray()
         self.counters = array("Q")
@@ -81,7 +81,7 @@ class Compiler:
                 first = end + 1
 
     def conditions(self, rule: Rule) -> list[Predicate]:
-        """What a rule asks, in the kernel's order. RulesetError: it cannot be known here."""
+        """What a rule asks, in the kernel's order. Refusal: it cannot be known here."""
         assembly = self.assembly
         found: list[Predicate] = []
         for network, op in ((rule.source, "SOURCE"), (rule.destination, "TARGET")):
@@ -98,20 +98,20 @@ class Compiler:
         for match in rule.matches:
             lower = MATCHES.get(type(match))
             if lower is None:
-                raise RulesetError(f"match `{match.name}' cannot be evaluated", rule.line, rule.column)
+                raise Refusal(f"match `{match.name}' cannot be evaluated")
             found += lower(match, assembly)
         return found
 
     def action(self, table: str, rule: Rule) -> Act:
-        """What a rule does. RulesetError: it cannot be done here."""
+        """What a rule does. Refusal: it cannot be done here."""
         target = rule.target
         if target is None:
             return NO_ACTION
         if isinstance(target, Jump):
-            return ACTIONS["GOTO" if rule.goto else "JUMP"], self.first_of[table, target.chain], 0
+            return ACTIONS["GOTO" if rule.goto else "JUMP"], 0, self.first_of[table, target.chain], 0
         lower = TARGETS.get(type(target))
         if lower is None:
-            raise RulesetError(f"target `{target.name}' cannot be carried out", rule.line, rule.column)
+            raise Refusal(f"target `{target.name}' cannot be carried out")
         return lower(target, self.assembly)
 
     def write_predicates(self, predicates: Sequence[Predicate]) -> int:
@@ -124,15 +124,19 @@ class Compiler:
     def write_chain(self, table: str, chain: Chain, end: int) -> None:
         """A chain's rules and its end."""
         for rule in chain.rules:
-            conditions = self.conditions(rule)
+            try:
+                conditions = self.conditions(rule)
+                act = self.action(table, rule)
+            except ValueError as refusal:
+                raise RulesetError(str(refusal), rule.line, rule.column) from None
             ordered, steady = steady_first(conditions)
-            action, a, b = self.action(table, rule)
+            action, shift, a, b = act
             first = self.write_predicates(conditions)
             second = first if ordered == conditions else self.write_predicates(ordered)
-            self.rules += RULE.pack(first, second, len(conditions), steady, action, a, b, end)
+            self.rules += RULE.pack(first, second, len(conditions), steady, action, shift, a, b, end)
             self.counters.append(rule.packets)
             self.counters.append(rule.bytes)
-        self.rules += RULE.pack(0, 0, 0, 0, FINAL[chain.policy], 0, 0, end)
+        self.rules += RULE.pack(0, 0, 0, 0, FINAL[chain.policy], 0, 0, 0, end)
         self.counters.append(chain.packets)
         self.counters.append(chain.bytes)
 
@@ -154,7 +158,7 @@ class Compiler:
         for table, name, _first, end in self.chains:
             self.write_chain(table, self.ruleset.tables[table].chains[name], end)
         assembly = self.assembly
-        return Rules(
+        program = Rules(
             self.ruleset.family,
             self.rules,
             self.predicates,
@@ -162,6 +166,8 @@ class Compiler:
             np.array(assembly.words, np.uint64).view(np.uint8),
             np.array(assembly.numbers, np.uint32).view(np.uint8),
             np.array(assembly.limits, np.uint64).reshape(-1, 2),
+            np.array(assembly.registers, np.uint64).view(np.uint8),
+            np.array(list(assembly.recents.values()), np.uint64).reshape(-1, 3),
             self.stages(),
             tuple(self.chains),
             list(assembly.patterns),
@@ -170,17 +176,26 @@ class Compiler:
             remember,
             classify,
         )
+        program.wants_accounting = assembly.wants_accounting
+        return program
 
 
-def compile_ruleset(ruleset: Ruleset, *, remember: bool = True, classify: bool = True) -> Rules:
+def compile_ruleset(
+    ruleset: Ruleset,
+    *,
+    remember: bool = True,
+    classify: bool = True,
+    helper_number: Callable[[str], int] = lambda name: 0,
+) -> Rules:
     """A ruleset as the core evaluates it, its counters included.
 
+    `helper_number` gives the engine's number of a helper that CT attaches; it may refuse the name with a ValueError.
     Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
     rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel
     would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
     ruleset.check()
-    return Compiler(ruleset).compiled(remember, classify)
+    return Compiler(ruleset, helper_number).compiled(remember, classify)
 
 
 def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:

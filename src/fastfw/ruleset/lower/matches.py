@@ -7,18 +7,24 @@ from typing import Any
 
 from fastfw.core.terms import State as Code
 from fastfw.ruleset.ext.comment import Comment
+from fastfw.ruleset.ext.connmark import ConnMark
 from fastfw.ruleset.ext.conntrack import CT_STATES, Conntrack, State
+from fastfw.ruleset.ext.dscp import Dscp
+from fastfw.ruleset.ext.ecn import Ecn
 from fastfw.ruleset.ext.icmp import Icmp, Icmp6
 from fastfw.ruleset.ext.iprange import IpRange
 from fastfw.ruleset.ext.length import Length
-from fastfw.ruleset.ext.limit import SCALE, Limit
 from fastfw.ruleset.ext.mark import Mark
 from fastfw.ruleset.ext.multiport import Multiport
+from fastfw.ruleset.ext.physdev import PhysDev
+from fastfw.ruleset.ext.string import String
 from fastfw.ruleset.ext.tcp import Tcp
+from fastfw.ruleset.ext.tcpmss import TcpMss
+from fastfw.ruleset.ext.tos import Tos
 from fastfw.ruleset.ext.ttl import Hl, Ttl
 from fastfw.ruleset.ext.udp import Udp
+from fastfw.ruleset.lower.amounts import AMOUNTS
 from fastfw.ruleset.lower.program import FULL16, Assembly, Predicate, predicate
-from fastfw.ruleset.numbers import UINT32
 
 CODES = {
     CT_STATES["NEW"]: Code.STATE_NEW,
@@ -32,8 +38,7 @@ ENDS = {"origsrc": 0, "origdst": 1, "replsrc": 2, "repldst": 3}
 DIRECTIONS = {"ORIGINAL": 0, "REPLY": 1}
 SIDES = {"source": 0, "destination": 1, "either": 2}
 
-CREDITS_PER_SECOND = 32_000
-"""A tick of 4 ms brings 128."""
+ECE, CWR = 0x40, 0x80
 
 
 def _ports(match: Tcp | Udp) -> Iterator[Predicate]:
@@ -142,17 +147,66 @@ def ttl(match: Ttl | Hl, assembly: Assembly) -> Iterator[Predicate]:
     yield predicate("TTL", low, high, invert=match.invert) if 0 <= low <= high else predicate("NEVER")
 
 
-def credits(interval: int) -> int:
-    """An interval of 1/10 000 s in the kernel's credits, in its arithmetic of 32 bits."""
-    if interval > UINT32 // CREDITS_PER_SECOND:
-        return interval // SCALE * CREDITS_PER_SECOND & UINT32
-    return interval * CREDITS_PER_SECOND // SCALE
+def connmark(match: ConnMark, assembly: Assembly) -> Iterator[Predicate]:
+    """The connection's mark."""
+    assembly.looks_at_connmark = True
+    yield predicate("CONNMARK", *match.mark, invert=match.invert)
 
 
-def limit(match: Limit, assembly: Assembly) -> Iterator[Predicate]:
-    """A bucket that starts full."""
-    assembly.limits.append((credits(match.interval), credits(match.interval * match.burst & UINT32)))
-    yield predicate("LIMIT", len(assembly.limits) - 1)
+def tos(match: Tos, assembly: Assembly) -> Iterator[Predicate]:
+    """The type of service, or traffic class."""
+    yield predicate("TOS", *match.tos, invert=match.invert)
+
+
+def dscp(match: Dscp, assembly: Assembly) -> Iterator[Predicate]:
+    """Its upper six bits."""
+    yield predicate("TOS", match.dscp << 2, 0xFC, invert=match.invert)
+
+
+def ecn(match: Ecn, assembly: Assembly) -> Iterator[Predicate]:
+    """Its lower two bits, and TCP's (RFC 3168)."""
+    if match.ect is not None:
+        yield predicate("TOS", match.ect, 3, invert=match.ect_invert)
+    if match.ece or match.cwr:
+        yield predicate("ROOM", 20)
+    if match.ece:
+        yield predicate("TCP_FLAGS", ECE, ECE, invert=match.ece_invert)
+    if match.cwr:
+        yield predicate("TCP_FLAGS", CWR, CWR, invert=match.cwr_invert)
+
+
+def tcpmss(match: TcpMss, assembly: Assembly) -> Iterator[Predicate]:
+    """The maximum segment size option."""
+    yield predicate("HEADER", 20)
+    yield predicate("TCP_MSS", *match.mss, invert=match.invert)
+
+
+def string(match: String, assembly: Assembly) -> Iterator[Predicate]:
+    """A text in the packet, its headers included."""
+    pattern = match.pattern + bytes(-len(match.pattern) % 8)
+    place = assembly.wide(*(int.from_bytes(pattern[i : i + 8], "little") for i in range(0, len(pattern), 8)))
+    yield predicate(
+        "STRING",
+        place,
+        match.start,
+        match.end,
+        int(match.ignore_case),
+        size=len(match.pattern),
+        invert=match.invert,
+    )
+
+
+def physdev(match: PhysDev, assembly: Assembly) -> Iterator[Predicate]:
+    """There is no bridge here: no packet has a bridge port."""
+    asked = (
+        (match.is_in, match.is_in_invert),
+        (match.in_port is not None, match.in_invert),
+        (match.is_out, match.is_out_invert),
+        (match.out_port is not None, match.out_invert),
+        (match.is_bridged, match.is_bridged_invert),
+    )
+    if any(is_asked and not invert for is_asked, invert in asked):
+        yield predicate("NEVER")
 
 
 def nothing(match: Comment, assembly: Assembly) -> Iterator[Predicate]:
@@ -161,18 +215,25 @@ def nothing(match: Comment, assembly: Assembly) -> Iterator[Predicate]:
 
 
 MATCHES: dict[type, Callable[[Any, Assembly], Iterator[Predicate]]] = {
+    **AMOUNTS,
     Comment: nothing,
+    ConnMark: connmark,
     Conntrack: conntrack,
+    Dscp: dscp,
+    Ecn: ecn,
     Hl: ttl,
     Icmp: icmp,
     Icmp6: icmp,
     IpRange: iprange,
     Length: length,
-    Limit: limit,
     Mark: mark,
     Multiport: multiport,
+    PhysDev: physdev,
     State: state,
+    String: string,
     Tcp: tcp,
+    TcpMss: tcpmss,
+    Tos: tos,
     Ttl: ttl,
     Udp: udp,
 }

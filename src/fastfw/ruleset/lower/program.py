@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastfw.core.program import OPS
@@ -41,20 +42,36 @@ class Assembly:
     """The program under construction.
 
     `words` (64 bits) and `numbers` (32 bits) hold what does not fit into a predicate, `limits` (cost, cap) of every
-    bucket, `patterns` the interfaces' names by (beginning, wildcard).
+    bucket, `registers` the words that rules remember things in, `recents` stamps kept and mask of every list by name,
+    `patterns` the interfaces' names by (beginning, wildcard). `helper_number` gives a helper's number by name.
     """
 
     family: int
     words: list[int] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     limits: list[tuple[int, int]] = field(default_factory=list)
+    registers: list[int] = field(default_factory=list)
+    recents: dict[str, list[int]] = field(default_factory=dict)
     patterns: dict[tuple[str, bool], int] = field(default_factory=dict)
     status_mask: int = 0
     looks_at_connmark: bool = False
+    wants_accounting: bool = False
+    helper_number: Callable[[str], int] = lambda name: 0
 
     def pattern(self, name: str, wildcard: bool) -> int:
         """The number of an interface pattern."""
         return self.patterns.setdefault((name, wildcard), len(self.patterns))
+
+    def register(self, value: int) -> int:
+        """A word that a rule remembers something in, and what it begins with."""
+        self.registers.append(value)
+        return len(self.registers) - 1
+
+    def recent(self, name: str, stamps: int, mask: tuple[int, int]) -> int:
+        """The number of a list of addresses; it keeps as many packets of each as the most demanding rule asks for."""
+        known = self.recents.setdefault(name, [stamps, *mask])
+        known[0] = max(known[0], stamps)
+        return list(self.recents).index(name)
 
     def wide(self, *words: int) -> int:
         """Place of 64-bit words."""

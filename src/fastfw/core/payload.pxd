@@ -1,0 +1,6 @@
+"""Predicates that look beyond a packet's fixed headers or at the clock: options, payload, time of day, amounts."""
+from fastfw.core.program cimport Look, Predicate
+
+
+# Whether a predicate from OP_ROOM to OP_CONNBYTES holds; -1: what it asks for cannot be read, and the rule fails.
+cdef int payload_holds(const Predicate *q, Look *look) noexcept nogil
