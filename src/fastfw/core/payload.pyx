@@ -1,7 +1,8 @@
 """Predicates that look beyond a packet's fixed headers or at the clock; see payload.pxd."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
-from fastfw.core.bytes cimport be16
+from fastfw.core.bytes cimport be16, sum_bytes, sum_fold
 from fastfw.core.flows cimport Extra
 from fastfw.core.program cimport OP_CONNBYTES, OP_ROOM, OP_STRING, OP_TCP_MSS, OP_TIME, Look, Predicate
 from fastfw.core.terms cimport STATUS_COUNTED
@@ -10,6 +11,7 @@ from fastfw.core.wire cimport NEW_FLOW
 cdef enum:
     OPTION_MSS = 2
     DAY = 86400
+    HEAD = 192                   # the longest IP header and the longest text
 
 # What OP_TIME's seven words are: seconds since 1970 from and to, seconds of the day from and to, bits of the days of the
 # month and of the week (Monday is bit 1), and whether a night counts as the day it began on.
@@ -43,15 +45,45 @@ cdef inline uint8_t lower(uint8_t letter) noexcept nogil:
     return letter + 32 if c'A' <= letter <= c'Z' else letter
 
 
+cdef void write_header(const Look *look, uint8_t *copy, uint32_t size) noexcept nogil:
+    """The packet's first bytes as they are by now: forwarding and targets have changed its IP header."""
+    cdef uint32_t header = (look.p.data[0] & 15) * 4
+    cdef uint16_t sum
+    memcpy(copy, look.p.data, size)
+    if look.p.family == 6:
+        copy[0] = 0x60 | look.tos >> 4
+        copy[1] = <uint8_t> (look.tos << 4) | (copy[1] & 15)
+        copy[7] = look.ttl
+        return
+    copy[1] = look.tos
+    copy[8] = look.ttl
+    copy[10] = copy[11] = 0
+    sum = ~sum_fold(sum_bytes(copy, header))
+    memcpy(copy + 10, &sum, 2)
+
+
 cdef bint contains(const Predicate *q, const Look *look) noexcept nogil:
     """Whether the packet has a text that begins at offset q.b or later and ends at q.c or before."""
-    cdef const uint8_t *text = <const uint8_t *> (look.program.words + q.a)
-    cdef const uint8_t *at = look.p.data
     cdef uint32_t end = q.c if q.c < look.p.have else look.p.have
+    cdef uint32_t head = 40 if look.p.family == 6 else (look.p.data[0] & 15) * 4
+    cdef uint8_t[HEAD] copy
+    cdef uint32_t size
+    if q.b < head:
+        size = end if end < head + q.size else head + q.size
+        write_header(look, copy, look.p.have if look.p.have < HEAD else HEAD)
+        if found_in(q, look, copy, q.b, size):
+            return True
+        return found_in(q, look, look.p.data, head, end)
+    return found_in(q, look, look.p.data, q.b, end)
+
+
+cdef bint found_in(const Predicate *q, const Look *look, const uint8_t *at, uint32_t start, uint32_t end) noexcept nogil:
+    """Whether a text lies whole between two offsets."""
+    cdef const uint8_t *text = <const uint8_t *> (look.program.words + q.a)
     cdef uint32_t i, k
-    if q.size > end or q.b > end - q.size:
+    if q.size > end or start > end - q.size:
         return False
-    for i in range(q.b, end - q.size + 1):
+    for i in range(start, end - q.size + 1):
         k = 0
         if q.d:
             while k < q.size and lower(at[i + k]) == lower(text[k]):
