@@ -302,6 +302,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         t.fresh = e[0]
         t.fresh.status |= STATUS_DYING
         if p.entry != NEW_FLOW:
+            if unlikely(e.status & STATUS_COUNTED):
+                t.fresh_extra = t.flows.extras[p.entry]
             conntrack_delete(t, p.entry, ENDED_CLOSED)
         p.entry = NEW_FLOW
         e = &t.fresh
