@@ -89,7 +89,8 @@ COUNTING = (
     "-m statistic --mode nth --every 3 --packet 0", "-m statistic --mode nth --every 7 --packet 5",
     "-m statistic --mode nth ! --every 4 --packet 1", "-p udp -m statistic --mode nth --every 2 --packet 1",
     "-m quota --quota 5000", "-m quota ! --quota 20000", "-p tcp -m tcpmss --mss 1000:1460",
-    "-p tcp -m tcpmss ! --mss 0:1400", '-m string --string "A" --algo bm', "-m string --hex-string \"|00|\" --algo kmp --from 40",
+    "-p tcp -m tcpmss ! --mss 0:1400", '-m string --string "A" --algo bm',
+    '-m string --hex-string "|00|" --algo kmp --from 40',
     '-m string ! --string "GET" --algo kmp --to 100', '-m string --string "http" --algo bm --icase',
     "-m connbytes --connbytes 3: --connbytes-dir both --connbytes-mode packets",
     "-m connbytes --connbytes 100:2000 --connbytes-dir original --connbytes-mode bytes",
@@ -97,7 +98,8 @@ COUNTING = (
     "-m connbytes --connbytes 60:200 --connbytes-dir both --connbytes-mode avgpkt",
     "-m recent --name a --set", "-m recent --name a --rcheck --hitcount 4", "-m recent --name b --update --hitcount 2",
     "-p udp -m recent --name b --set --rdest", "-m recent --name b ! --rcheck --rdest",
-    "-p tcp --dport 22 -m recent --name c --set", "-m recent --name c --remove", "-m recent --name c --update --seconds 600",
+    "-p tcp --dport 22 -m recent --name c --set", "-m recent --name c --remove",
+    "-m recent --name c --update --seconds 600",
     "-m physdev ! --physdev-is-bridged", "-m physdev --physdev-is-in", "-m time --timestart 00:00 --timestop 23:59:59",
     "-m time --datestart 2020-01-01 --datestop 2020-01-02",
 )  # fmt: skip
@@ -120,7 +122,7 @@ def counting(seed: int, family: int) -> str:
 
 @pytest.mark.parametrize("seed", range(3200, 3203))
 def test_every_way_of_asking_counts_what_the_kernel_counts(seed: int) -> None:
-    """Types of service, every n-th, quotas, options, texts, amounts, recent addresses and times: the kernel's counters."""
+    """Services, every n-th, quotas, options, texts, amounts, recent addresses, times: the kernel's counters."""
     with_accounting = {"nf_conntrack_acct": 1}
     agree(seed, 2_000, counting, with_accounting)
 

@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from fastfw.core.bytes cimport be16, sum_bytes, sum_fold
 from fastfw.core.flows cimport Extra
-from fastfw.core.program cimport OP_CONNBYTES, OP_ROOM, OP_STRING, OP_TCP_MSS, OP_TIME, Look, Predicate
+from fastfw.core.program cimport OP_CONNBYTES, OP_ROOM, OP_STRING, OP_TIME, Look, Predicate
 from fastfw.core.terms cimport STATUS_COUNTED
 from fastfw.core.wire cimport NEW_FLOW
 
@@ -13,8 +13,8 @@ cdef enum:
     DAY = 86400
     HEAD = 192                   # the longest IP header and the longest text
 
-# What OP_TIME's seven words are: seconds since 1970 from and to, seconds of the day from and to, bits of the days of the
-# month and of the week (Monday is bit 1), and whether a night counts as the day it began on.
+# What OP_TIME's seven words are: seconds since 1970 from and to, seconds of the day from and to, bits of the days of
+# the month and of the week (Monday is bit 1), and whether a night counts as the day it began on.
 cdef enum:
     TIME_START = 0
     TIME_STOP = 1
@@ -77,7 +77,8 @@ cdef bint contains(const Predicate *q, const Look *look) noexcept nogil:
     return found_in(q, look, look.p.data, q.b, end)
 
 
-cdef bint found_in(const Predicate *q, const Look *look, const uint8_t *at, uint32_t start, uint32_t end) noexcept nogil:
+cdef bint found_in(const Predicate *q, const Look *look, const uint8_t *at, uint32_t start,
+                   uint32_t end) noexcept nogil:
     """Whether a text lies whole between two offsets."""
     cdef const uint8_t *text = <const uint8_t *> (look.program.words + q.a)
     cdef uint32_t i, k

@@ -21,9 +21,9 @@ from fastfw.core.paths cimport (
 )
 from fastfw.core.predicates cimport predicates_hold
 from fastfw.core.program cimport (
-    ACT_ACCEPT, ACT_CT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_DROP, ACT_END, ACT_GOTO, ACT_JUMP,
-    ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_TOS, ACT_TTL_ADD, ACT_TTL_SET,
-    ACT_TTL_SUBTRACT, POINT_INPUT, POINT_PREROUTING, Limit, Look, Predicate, Program, Recent, Rule, Stage,
+    ACT_ACCEPT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_CT, ACT_DROP, ACT_END, ACT_GOTO,
+    ACT_JUMP, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_TOS, ACT_TTL_ADD, ACT_TTL_SET,
+    ACT_TTL_SUBTRACT, Limit, Look, POINT_INPUT, POINT_PREROUTING, Predicate, Program, Recent, Rule, Stage,
 )
 from fastfw.core.terms cimport (
     EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
@@ -414,15 +414,17 @@ cdef void *copied(const uint8_t[::1] source, size_t item) except NULL:
 cdef class Rules:
     """A compiled ruleset of one family; fastfw.ruleset.compile makes it, one Engine at a time uses it.
 
-    `rules`, `predicates`, `counters`, `words`, `numbers` and `registers` are the bytes of program.pxd's arrays; `limits`
-    has cost and cap of every bucket, `recents` the stamps kept and both words of the mask of every list. `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way;
-    `chains` lists (table, chain, first rule, end); `patterns` the (name, wildcard) of the rules' interfaces.
+    `rules`, `predicates`, `counters`, `words`, `numbers` and `registers` are the bytes of program.pxd's arrays;
+    `limits` has cost and cap of every bucket, `recents` the stamps kept and both words of the mask of every list.
+    `stages` lists (hook, point, first rule, policy, table) in the order of a packet's way; `chains` lists (table,
+    chain, first rule, end); `patterns` the (name, wildcard) of the rules' interfaces.
     """
 
     def __cinit__(self, int family, const uint8_t[::1] rules, const uint8_t[::1] predicates,
                   const uint8_t[::1] counters, const uint8_t[::1] words, const uint8_t[::1] numbers,
-                  const uint64_t[:, ::1] limits, const uint8_t[::1] registers, const uint64_t[:, ::1] recents, list stages, tuple chains, list patterns, uint32_t status_mask,
-                  bint looks_at_connmark, bint remember=True, bint classify=True):
+                  const uint64_t[:, ::1] limits, const uint8_t[::1] registers, const uint64_t[:, ::1] recents,
+                  list stages, tuple chains, list patterns, uint32_t status_mask, bint looks_at_connmark,
+                  bint remember=True, bint classify=True):
         cdef Program *program = &self.program
         cdef Stage *stage
         cdef uint32_t i

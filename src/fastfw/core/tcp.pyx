@@ -511,6 +511,7 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
 
     if not e.status & STATUS_SEEN_REPLY:
         if seg.flags & RST:
+            p.counted = 1
             return STEP_CLOSE       # the only answer is a refusal
         if seg.kind == SEG_SYN and old == TCP_SYN_SENT:
             return STEP_ACCEPT      # sent again; were it refreshed, it could hold the ports for ever
