@@ -245,8 +245,8 @@ def test_local_addresses_choose_the_hook(tmp_path: Path, capsys: pytest.CaptureF
         ([SERVER], {"INPUT": 3, "OUTPUT": 1, "FORWARD": 1}),
         ([CLIENT], {"INPUT": 1, "OUTPUT": 3, "FORWARD": 1}),
         (["10.9.9.9", "2001:db8::1"], {"FORWARD": 5}),
-        (["::2"], {"INPUT": 1, "FORWARD": 4}),
-        (["::1", "1.1.1.1"], {"OUTPUT": 1, "FORWARD": 4}),
+        (["fd00::2"], {"INPUT": 1, "FORWARD": 4}),
+        (["fd00::1", "1.1.1.1"], {"OUTPUT": 1, "FORWARD": 4}),
     ):
         assert replay(path, "--json", *(word for a in local for word in ("--local", a))) == 0
         found = json.loads(capsys.readouterr().out)["hooks"]

@@ -103,16 +103,16 @@ def test_each_family_has_its_rules(tmp_path: Path, capsys: pytest.CaptureFixture
     path, out = tmp_path / "both.pcap", tmp_path / "counters"
     write_pcap(path, [EXCHANGE[0], cf.IPV6, cf.IPV6], range(T, T + 3))
     four = rules(tmp_path, "*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n", "4")
-    six = rules(tmp_path, "*filter\n-A FORWARD -s ::1 -j DROP\nCOMMIT\n", "6")
+    six = rules(tmp_path, "*filter\n-A FORWARD -s fd00::1 -j DROP\nCOMMIT\n", "6")
     assert replay(path, "--rules", four, "--rules6", six, "--counters", out, "--json") == 0
     found = json.loads(capsys.readouterr().out)["rules"]
     assert [(r["family"], r["rule"], r["verdict"], r["packets"], r["text"]) for r in found] == [
         (4, "filter:FORWARD:rule:1", "DROP", 1, "-A FORWARD -p tcp -j DROP"),
-        (6, "filter:FORWARD:rule:1", "DROP", 2, "-A FORWARD -s ::1/128 -j DROP"),
+        (6, "filter:FORWARD:rule:1", "DROP", 2, "-A FORWARD -s fd00::1/128 -j DROP"),
     ]
     assert [line for line in out.read_text().splitlines() if line.startswith("[")] == [
         "[1:40] -A FORWARD -p tcp -j DROP",
-        "[2:96] -A FORWARD -s ::1/128 -j DROP",
+        "[2:96] -A FORWARD -s fd00::1/128 -j DROP",
     ]
 
 

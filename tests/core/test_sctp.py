@@ -224,3 +224,22 @@ def test_an_error_about_an_association_is_related() -> None:
 def test_a_capture_cut_short_is_said_to_be() -> None:
     """Where the capture ends before the chunks do, it is not the sender who is blamed."""
     assert Talk().say(sctp(0, 0, INIT), have=32) == "INVALID (CAPTURE_CUT)"
+
+
+@pytest.mark.parametrize("first", [(HEARTBEAT, SHUTDOWN), (SHUTDOWN, HEARTBEAT)], ids=["before", "behind"])
+def test_a_heartbeat_beside_a_shutdown_lets_the_answer_choose_its_tag(first: tuple[int, ...]) -> None:
+    """Out of the blue, a SHUTDOWN's tag must come back reflected; with a HEARTBEAT beside it, it must not."""
+    talk = Talk()
+    assert talk.say(sctp(0, MINE, *first)) == NEW
+    assert talk.say(sctp(1, THINE, HEARTBEAT_ACK)) == BACK
+    talk = Talk()
+    assert talk.say(sctp(0, MINE, *first)) == NEW
+    assert talk.say(sctp(1, MINE, DATA)).startswith("INVALID (SCTP_TAG)")
+
+
+def test_a_heartbeat_beside_a_shutdown_ack_does_not() -> None:
+    """A SHUTDOWN ACK is always answered with its own tag."""
+    talk = Talk()
+    assert talk.say(sctp(0, MINE, HEARTBEAT, SHUTDOWN_ACK)) == NEW
+    assert talk.say(sctp(1, THINE, HEARTBEAT_ACK)).startswith("INVALID (SCTP_TAG)")
+    assert talk.say(sctp(1, MINE, DATA)) == BACK

@@ -267,3 +267,46 @@ def test_one_wrong_bit_is_noticed(protocol: int, options: bytes) -> None:
         wrong = bytearray(sound)
         wrong[bit // 8] ^= 1 << bit % 8
         assert judge(bytes(wrong))[1] in ("-", "INVALID"), f"bit {bit}"
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [
+        ("127.0.0.1", "10.2.0.1"),
+        ("10.1.0.1", "127.1.2.3"),
+        ("0.0.0.0", "10.2.0.1"),
+        ("10.1.0.1", "0.0.0.0"),
+        ("224.0.0.9", "10.2.0.1"),
+        ("255.255.255.255", "10.2.0.1"),
+        ("10.1.0.1", "255.255.255.255"),
+        ("::", "fd00::1"),
+        ("::1", "fd00::1"),
+        ("fd00::1", "::1"),
+        ("fe80::1", "fd00::1"),
+        ("fd00::1", "fe80::1"),
+        ("ff05::5", "fd00::1"),
+        ("fd00::1", "ff01::1"),
+    ],
+)
+def test_addresses_no_router_passes_on(source: str, destination: str) -> None:
+    """An address that means this host, this link or, as a source, a group is dropped where it would be forwarded."""
+    packet = p.udp_packet(p.address(source), p.address(destination), 7, 8)
+    assert judge(packet)[::2] == ("DROP", "ip_address")
+    assert fastfw.Engine().decide(packet, hook="INPUT", now=SECOND).verdict == "ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [
+        ("0.1.2.3", "10.2.0.1"),
+        ("169.254.1.1", "10.2.0.1"),
+        ("10.1.0.1", "240.0.0.1"),
+        ("10.1.0.1", "224.0.0.9"),
+        ("::ffff:10.0.0.1", "fd00::1"),
+        ("fec0::1", "fd00::1"),
+        ("fd00::1", "ff05::5"),
+    ],
+)
+def test_addresses_a_router_may_pass_on(source: str, destination: str) -> None:
+    """Odd addresses beside those are forwarded, groups too: whether anybody routes them is not the tracker's to say."""
+    assert judge(p.udp_packet(p.address(source), p.address(destination), 7, 8)) == ("ACCEPT", "NEW", None)

@@ -6,7 +6,8 @@ Record = tuple[int, bytes, int]
 
 # An IPv4 UDP packet and an IPv6 one, whole but without checksums: a capture reader does not judge them.
 IPV4 = bytes.fromhex("4500001c00010000401100000a0000010a000002") + bytes.fromhex("0035003500080000")
-IPV6 = bytes.fromhex("6000000000081140") + bytes(15) + b"\1" + bytes(15) + b"\2" + bytes.fromhex("0035003500080000")
+IPV6_ENDS = b"\xfd" + bytes(14) + b"\1\xfd" + bytes(14) + b"\2"
+IPV6 = bytes.fromhex("6000000000081140") + IPV6_ENDS + bytes.fromhex("0035003500080000")
 
 MACS = bytes.fromhex("020000000001020000000002")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, STATES, Oracle, missing, pack, words
-from tests.traffic.describe import Key, describe, flow_key, is_fragment, pair_key
+from tests.traffic.describe import Key, can_be_sent_on, describe, flow_key, is_fragment, pair_key
 from tests.traffic.generate import generate
 
 import fastfw
@@ -160,7 +160,9 @@ def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
     ours = engine.process(data, offsets, lengths, kernel["time_ns"], hook="FORWARD", iif=IN_DEVICE, oif=OUT_DEVICE)
     engine.expire(now)
     differences = [
-        Difference(int(index), words(kernel[index]), ours_in_words(ours[index])) for index in differing(kernel, ours)
+        Difference(int(index), words(kernel[index]), ours_in_words(ours[index]))
+        for index in differing(kernel, ours)
+        if kernel["answered"][index] or can_be_sent_on(packets, int(index))
     ]
     differences += table_differences(lines, [str(connection) for connection in engine.connections()])
     return Comparison(packets, kernel, ours, differences)

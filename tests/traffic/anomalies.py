@@ -23,6 +23,13 @@ V6_ERRORS = (
 )
 
 
+ODD_ADDRESSES = {
+    4: ["0.0.0.0", "0.1.2.3", "127.0.0.1", "169.254.1.1", "240.0.0.1"],
+    6: ["::", "::1", "::10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fec0::1", "100::1"],
+}
+ODD_SOURCES = {4: ["255.255.255.255", "224.0.0.9", "239.1.1.1"], 6: ["ff01::1", "ff05::5", "ff0e::5"]}
+
+
 class Context:
     """What an anomaly may draw on: the random source and the packets sent before."""
 
@@ -174,6 +181,20 @@ def used_up(context: Context, packet: bytes) -> list[bytes]:
     """The packet with a hop limit at its end: tracked, but not forwarded."""
     edited = bytearray(packet)
     edited[8 if packet[0] >> 4 == 4 else 7] = context.random.choice((0, 1, 1, 2))
+    return [p.repair(edited, *p.transport(packet))]
+
+
+def odd_address(context: Context, packet: bytes) -> list[bytes]:
+    """The packet from or to an address that hosts do not have; groups and broadcasts, which a router may
+    route or take itself, as sources only."""
+    random = context.random
+    version = 4 if packet[0] >> 4 == 4 else 6
+    size, start = (4, 12) if version == 4 else (16, 8)
+    to_destination = random.getrandbits(1)
+    choice = random.choice(ODD_ADDRESSES[version] + ([] if to_destination else ODD_SOURCES[version]))
+    edited = bytearray(packet)
+    place = start + size * to_destination
+    edited[place : place + size] = p.address(choice)
     return [p.repair(edited, *p.transport(packet))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections.abc import Sequence
 
 from . import packets as p
 
@@ -62,6 +63,35 @@ def is_fragment(packet: bytes) -> bool:
     while number in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING) and offset + 2 <= len(packet):
         number, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
     return number == p.FRAGMENT
+
+
+def can_be_sent_on(packets: Sequence[bytes], index: int) -> bool:
+    """Whether a router can take the IPv6 datagram that fragment `index` completes apart again (RFC 8200 section 4.5).
+
+    It must find where the extension headers before the fragment header end: a chain of them that runs past the joined
+    datagram's end tells it nothing, and the datagram is lost behind netfilter.
+    """
+    last = packets[index]
+    if len(last) < 48 or last[0] >> 4 != 6 or last[6] != p.FRAGMENT:
+        return True
+    named = last[8:40] + last[44:48]
+    pieces: dict[int, bytes] = {}
+    kind = p.NO_NEXT
+    for packet in packets[: index + 1]:
+        if len(packet) >= 48 and packet[6] == p.FRAGMENT and packet[8:40] + packet[44:48] == named:
+            offset = int.from_bytes(packet[42:44], "big") & 0xFFF8
+            pieces[offset] = packet[48:]
+            kind = kind if offset else packet[40]
+    size = max(offset + len(piece) for offset, piece in pieces.items())
+    datagram = bytearray(size)
+    for offset, piece in pieces.items():
+        datagram[offset : offset + len(piece)] = piece
+    at = 0
+    while kind in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING):
+        if at + 2 > size:
+            return False
+        kind, at = datagram[at], at + (datagram[at + 1] + 1) * 8
+    return at <= size
 
 
 def pair_key(packet: bytes) -> Key:

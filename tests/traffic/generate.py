@@ -21,6 +21,7 @@ from .anomalies import (
     edited_icmp,
     error_about,
     mutated,
+    odd_address,
     odd_udp_length,
     of_protocol,
     refused,
@@ -77,7 +78,7 @@ def conversation(random: Random, protocols: Sequence[str], families: Sequence[in
 def anomalies_of(protocols: Sequence[str]) -> list[Anomaly]:
     """The anomalies that make sense among conversations of the protocols; a frequent one stands more than once."""
     found: list[Anomaly] = [again, again, backwards, cut, wrong_checksum, refused, with_ip_options, to_itself]
-    found += [error_about] * 3 + [mutated] * 3 + [used_up]
+    found += [error_about] * 3 + [mutated] * 3 + [used_up, odd_address]
     if "tcp" in protocols:
         found += [of_protocol(p.TCP, anomaly) for anomaly in tcp_anomalies.ALL]
     if "udp" in protocols:

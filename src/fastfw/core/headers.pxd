@@ -22,3 +22,12 @@ cdef int headers_skip(const uint8_t *at, uint32_t start, uint32_t end, uint8_t *
 # 8200 section 4.2), and IPv4's options (RFC 791 section 3.1), source routes refused.
 cdef bint headers_options6_pass(const uint8_t *at, uint32_t size) noexcept nogil
 cdef bint headers_options4_pass(const uint8_t *ip, uint32_t header) noexcept nogil
+
+# Whether an IPv6 packet carries an address that a host refuses on sight where it is not its own: a multicast source,
+# the loopback address, a group that ends at the interface (RFC 4291 sections 2.5.3 and 2.7).
+cdef bint headers_foreign6(const uint8_t *ip) noexcept nogil
+
+# Whether a router passes on packets between these addresses. Not where one means this host or this link (RFC 1122
+# section 3.2.1.3, RFC 4291 section 2.5.6); groups are taken to be routed.
+cdef bint headers_forwards4(const uint8_t *ip) noexcept nogil
+cdef bint headers_forwards6(const uint8_t *ip) noexcept nogil

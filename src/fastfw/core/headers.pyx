@@ -4,7 +4,7 @@ Everything walks within `end`; nothing here knows of connections.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from fastfw.core.bytes cimport be16
+from fastfw.core.bytes cimport be16, be32, likely
 from fastfw.core.wire cimport PROTO_AH, PROTO_FRAGMENT, PROTO_NONE
 
 
@@ -114,3 +114,30 @@ cdef bint headers_options4_pass(const uint8_t *ip, uint32_t header) noexcept nog
             return False
         at += size
     return True
+
+
+cdef inline bint is_loopback6(const uint8_t *address) noexcept nogil:
+    return be32(address) | be32(address + 4) | be32(address + 8) == 0 and be32(address + 12) == 1
+
+
+cdef bint headers_foreign6(const uint8_t *ip) noexcept nogil:
+    if ip[8] == 0xff or (ip[24] == 0xff and ip[25] & 15 <= 1):
+        return True
+    if likely(ip[8] != 0 and ip[24] != 0):
+        return False
+    return is_loopback6(ip + 8) or is_loopback6(ip + 24)
+
+
+cdef inline bint is_here4(uint32_t address) noexcept nogil:
+    return address >> 24 == 127 or address == 0 or address + 1 == 0
+
+
+cdef bint headers_forwards4(const uint8_t *ip) noexcept nogil:
+    return not (is_here4(be32(ip + 12)) or is_here4(be32(ip + 16)) or ip[12] >> 4 == 14)
+
+
+cdef bint headers_forwards6(const uint8_t *ip) noexcept nogil:
+    if likely(ip[8] != 0 and ip[8] != 0xfe and ip[24] != 0xfe):
+        return True
+    return not ((ip[8] == 0xfe and ip[9] >> 6 == 2) or (ip[24] == 0xfe and ip[25] >> 6 == 2)
+                or be32(ip + 8) | be32(ip + 12) | be32(ip + 16) | be32(ip + 20) == 0)

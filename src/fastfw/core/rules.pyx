@@ -14,7 +14,7 @@ from fastfw.core.classifier cimport (
 from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
 from fastfw.core.conntrack cimport Tracker, conntrack_entry
 from fastfw.core.flows cimport Entry, flows_hash
-from fastfw.core.headers cimport headers_options4_pass
+from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_options4_pass
 from fastfw.core.memory cimport recent_free, recent_init
 from fastfw.core.paths cimport (
     HITS, Counter, Path, paths_flush, paths_free, paths_get, paths_init, paths_intern, paths_settle,
@@ -26,7 +26,7 @@ from fastfw.core.program cimport (
     ACT_TTL_SUBTRACT, Limit, Look, POINT_INPUT, POINT_PREROUTING, Predicate, Program, Recent, Rule, Stage,
 )
 from fastfw.core.terms cimport (
-    EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
+    EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
     VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
 )
 from fastfw.core.watch cimport watch_rule
@@ -46,8 +46,11 @@ cdef inline uint8_t time_to_live(const Packet *p) noexcept nogil:
 
 
 cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil:
-    if p.hook == HOOK_FORWARD and ttl <= 1:
-        return TTL_EXPIRED
+    if p.hook == HOOK_FORWARD:
+        if ttl <= 1:
+            return TTL_EXPIRED
+        if unlikely(not (headers_forwards4(p.data) if p.family == 4 else headers_forwards6(p.data))):
+            return IP_ADDRESS
     if (unlikely(p.family == 4 and p.data[0] != 0x45) and p.hook != HOOK_OUTPUT
             and not headers_options4_pass(p.data, (p.data[0] & 15) * 4)):
         return IP_OPTIONS
@@ -344,7 +347,7 @@ cdef void judge_slowly(Program *program, Tracker *t, Packet *p, Entry *e, uint64
         if not routed and (stage == end or stage.point != POINT_PREROUTING):
             routed = True
             p.reason = routing_refuses(p, look.ttl) or p.reason
-            if p.reason == TTL_EXPIRED or p.reason == IP_OPTIONS:
+            if p.reason == TTL_EXPIRED or p.reason == IP_OPTIONS or p.reason == IP_ADDRESS:
                 p.rule = -1
                 p.verdict = VERDICT_DROP
                 return

@@ -152,8 +152,8 @@ cdef bint sctp_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
             t.init[ORIGINAL] = 1
         elif c.kind == CHUNK_HEARTBEAT or c.kind == CHUNK_HEARTBEAT_ACK:
             t.tag[ORIGINAL] = tag_of(p)
-        else:
-            # out of the blue (RFC 9260 section 8.4): what answers it reflects its tag
+        elif c.kind == CHUNK_SHUTDOWN_ACK or not (among(kinds, CHUNK_HEARTBEAT) or among(kinds, CHUNK_HEARTBEAT_ACK)):
+            # out of the blue (RFC 9260 section 8.4): what answers it reflects its tag; an answered HEARTBEAT does not
             t.tag[REPLY] = tag_of(p)
     return True
 

@@ -5,12 +5,12 @@ as naming a connection and refusing a broken header needs.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.bytes cimport be16, bswap16, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, likely, unlikely
-from fastfw.core.headers cimport headers_fragment, headers_options6_pass, headers_skip, is_extension
+from fastfw.core.headers cimport headers_foreign6, headers_fragment, headers_options6_pass, headers_skip, is_extension
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
-    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS,
-    ICMP_ERROR_MALFORMED, ICMP_TYPE, IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH, IP_TRUNCATED,
-    IP_VERSION, NOT_IP, PROTOCOL_FAMILY, REASON_NONE, SCTP_CHECKSUM, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET,
+    CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, HOOK_FORWARD, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS,
+    ICMP_ERROR_MALFORMED, ICMP_TYPE, IP_ADDRESS, IP_CHECKSUM, IP_HEADER_LENGTH, IP_OPTIONS, IP_TOTAL_LENGTH,
+    IP_TRUNCATED, IP_VERSION, NOT_IP, PROTOCOL_FAMILY, REASON_NONE, SCTP_CHECKSUM, TCP_CHECKSUM, TCP_FLAGS, TCP_OFFSET,
     TRANSPORT_TRUNCATED, UDP_CHECKSUM, UDP_LENGTH,
 )
 
@@ -458,6 +458,9 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
     p.length = total
     if p.have > total:
         p.have = total
+    if p.hook == HOOK_FORWARD and unlikely(headers_foreign6(ip)):
+        settle(p, KIND_REFUSED, IP_ADDRESS)
+        return
     p.proto = ip[6]
     if unlikely(p.proto == PROTO_HOPOPTS):
         if p.have < 48 or p.have < 48 + <uint32_t> ip[41] * 8:
