@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pytest
 from tests.core.talk import SECOND
@@ -218,3 +219,35 @@ def test_existing_connection_is_not_expected() -> None:
     talk.order()
     assert talk.arrive().state == "NEW"
     assert talk.arrive(sport=6001).state == "RELATED"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_of_events(seed: int) -> None:
+    """Announced, met, run out and given way in any order, those wait whom a plain list of them says wait."""
+    print(f"FASTFW_SEED={seed}")
+    random = Random(seed)
+    talk = Talk(nf_conntrack_udp_timeout=100_000, nf_conntrack_udp_timeout_stream=100_000, nf_conntrack_expect_max=40)
+    waiting: list[tuple[int, int, int]] = []  # port, master's port, when its time is up; the oldest first
+    met = 0
+    for _ in range(3_000):
+        talk.now += random.randrange(3) * SECOND
+        waiting = [each for each in waiting if each[2] > talk.now]
+        port, master = 10_000 + random.randrange(200), 5000 + random.randrange(20)
+        if random.random() < 0.7:
+            clash = any(each[0] == port and each[1] != master for each in waiting)
+            if not clash:
+                waiting = [each for each in waiting if each[0] != port]
+                own = [each for each in waiting if each[1] == master]
+                if len(own) >= Obedient.limit:
+                    waiting.remove(own[0])
+            fits = not clash and len(waiting) < 40
+            assert talk.order(master, port=port, timeout=60) == fits
+            if fits:
+                waiting.append((port, master, talk.now + 60 * SECOND))
+        else:
+            expected = [each for each in waiting if each[0] == port]
+            sport = 10_000 + met
+            met += 1
+            assert (talk.arrive(sport=sport, dport=port).state == "RELATED") == bool(expected)
+            waiting = [each for each in waiting if each not in expected]
+    assert len(list(talk.engine.expectations())) == len(waiting)

@@ -281,6 +281,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 EVERYTHING = "tcp,tcp,udp,icmp,sctp,gre,other"
+WAITING = "--batches 4 --pause 0.83"
 MATRIX = tuple(
     line.split()
     for line in (
@@ -304,9 +305,25 @@ MATRIX = tuple(
         f"--set nf_conntrack_acct=1 --protocols {EVERYTHING}",
         "--set nf_conntrack_acct=1 --fragments 0.1",
         "--set nf_conntrack_timestamp=1",
+        "--set nf_conntrack_tcp_timeout_syn_sent=1 --set nf_conntrack_tcp_timeout_syn_recv=2"
+        " --set nf_conntrack_tcp_timeout_established=3 --set nf_conntrack_tcp_timeout_fin_wait=1"
+        f" --protocols tcp {WAITING}",
+        "--set nf_conntrack_tcp_timeout_close_wait=2 --set nf_conntrack_tcp_timeout_last_ack=3"
+        " --set nf_conntrack_tcp_timeout_time_wait=1 --set nf_conntrack_tcp_timeout_close=2"
+        " --set nf_conntrack_tcp_timeout_unacknowledged=1 --set nf_conntrack_tcp_timeout_max_retrans=3"
+        f" --protocols tcp {WAITING}",
+        "--set nf_conntrack_udp_timeout=1 --set nf_conntrack_udp_timeout_stream=2 --set nf_conntrack_icmp_timeout=1"
+        " --set nf_conntrack_icmpv6_timeout=2 --set nf_conntrack_generic_timeout=1"
+        f" --protocols udp,icmp,other {WAITING}",
+        "--set nf_conntrack_sctp_timeout_closed=1 --set nf_conntrack_sctp_timeout_cookie_wait=2"
+        " --set nf_conntrack_sctp_timeout_cookie_echoed=3 --set nf_conntrack_sctp_timeout_established=1"
+        " --set nf_conntrack_sctp_timeout_shutdown_sent=1 --set nf_conntrack_sctp_timeout_shutdown_recd=2"
+        " --set nf_conntrack_sctp_timeout_shutdown_ack_sent=1 --set nf_conntrack_sctp_timeout_heartbeat_sent=2"
+        f" --set nf_conntrack_gre_timeout=1 --set nf_conntrack_gre_timeout_stream=2 --protocols sctp,gre {WAITING}",
     )
 )
-"""What ``--matrix`` goes through with the seeds and count given: every switch, protocol and rate of anomalies."""
+"""What ``--matrix`` goes through with the seeds and count given: every switch, timeout, protocol and rate of
+anomalies."""
 
 
 def run(options: argparse.Namespace, kinds: Counter[str]) -> tuple[int, int]:

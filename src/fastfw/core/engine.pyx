@@ -14,7 +14,7 @@ from fastfw.core.defrag cimport (
     Defrag, JOINED_DROPPED, JOINED_HELD, Joined, defrag_expire, defrag_free, defrag_take,
 )
 from fastfw.core.events cimport ENDED_DELETED, ENDED_HELPER, events_free
-from fastfw.core.expect cimport expects_free
+from fastfw.core.expect cimport expects_clear, expects_free
 from fastfw.core.flows cimport (
     flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
     flows_want_extras,
@@ -172,6 +172,7 @@ cdef class Core:
         cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_START
         if flows_init(&self.tracker.flows, room, seed) < 0:
             raise MemoryError(f"no memory for a table of {room} connections")
+        self.tracker.expects.secret = self.tracker.flows.secret[0]
         if settings["nf_conntrack_acct"] or settings["nf_conntrack_timestamp"]:
             if flows_want_extras(&self.tracker.flows) < 0:
                 raise MemoryError(f"no memory for the accounting of {room} connections")
@@ -436,7 +437,7 @@ cdef class Core:
                     if self.tracker.flows.entries[index].key.family:
                         conntrack_delete(&self.tracker, index, ENDED_DELETED)
             flows_clear(&self.tracker.flows)
-            self.tracker.expects.count = 0
+            expects_clear(&self.tracker.expects)
             self.tracker.gre_keys.count = 0
             pthread_mutex_unlock(&self.lock)
 

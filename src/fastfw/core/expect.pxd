@@ -30,8 +30,24 @@ ctypedef struct Expect:
     uint64_t serial           # order of creation
 
 
+cdef enum:
+    EXPECT_CHAINS = 1024      # of either kind
+
+
+# A link of one expectation in one chain: places in `all` plus one, 0 ends the chain.
+ctypedef struct ExpectLink:
+    uint32_t before
+    uint32_t behind
+
+
+# All expectations lie side by side in `all`. Those with one destination hang in one chain, those of one master in one.
 ctypedef struct Expects:
     Expect *all               # malloc'ed, room of them
+    ExpectLink *by_destination    # likewise, one an expectation
+    ExpectLink *by_master
+    uint32_t destinations[EXPECT_CHAINS]    # first in the chain
+    uint32_t masters[EXPECT_CHAINS]
+    uint64_t secret           # keys the first kind of chain: destinations are chosen by strangers
     uint32_t room
     uint32_t count
     uint64_t next_serial
@@ -41,6 +57,7 @@ ctypedef struct Expects:
 
 
 cdef void expects_free(Expects *x) noexcept nogil
+cdef void expects_clear(Expects *x) noexcept nogil
 cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t most_at_once, int64_t now) noexcept nogil
 cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil
 cdef void expects_remove(Expects *x, Expect *one) noexcept nogil

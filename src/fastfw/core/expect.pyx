@@ -1,5 +1,6 @@
-"""Expectations. They are few (expect_max is 4096) and only a packet that begins a connection looks for one, and only
-while there are any: a dense array read from the front is as simple as it is fast enough.
+"""Expectations: a dense array, and two kinds of chains through it, by destination and by master.
+
+Only a packet that begins a connection looks for one, and only while there are any.
 """
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -8,24 +9,109 @@ from libc.string cimport memcpy, memset
 from fastfw.core.wire cimport Key, Packet
 
 
+cdef inline uint32_t destination_chain(const Expects *x, const uint64_t *address, uint16_t port,
+                                       uint32_t proto) noexcept nogil:
+    """The chain of a destination: two rounds of multiplication by a secret odd number, the high bits taken."""
+    cdef uint64_t h = (address[0] + x.secret) * (x.secret | 1)
+    h = ((h >> 32 ^ h) + address[1] + (<uint64_t> proto << 16 | port)) * (x.secret | 1)
+    return <uint32_t> (h >> 54)
+
+
+cdef inline uint32_t *destination_head(Expects *x, const Expect *one) noexcept nogil:
+    return x.destinations + destination_chain(x, one.destination, one.destination_port, one.proto)
+
+
+cdef inline uint32_t *master_head(Expects *x, const Expect *one) noexcept nogil:
+    return x.masters + one.master % EXPECT_CHAINS
+
+
+cdef inline void hang(ExpectLink *links, uint32_t *head, uint32_t at) noexcept nogil:
+    """Put the expectation at a place to the front of a chain."""
+    links[at].before = 0
+    links[at].behind = head[0]
+    if head[0]:
+        links[head[0] - 1].before = at + 1
+    head[0] = at + 1
+
+
+cdef inline void unhang(ExpectLink *links, uint32_t *head, uint32_t at) noexcept nogil:
+    cdef ExpectLink *link = links + at
+    if link.before:
+        links[link.before - 1].behind = link.behind
+    else:
+        head[0] = link.behind
+    if link.behind:
+        links[link.behind - 1].before = link.before
+
+
+cdef void expects_clear(Expects *x) noexcept nogil:
+    """Forget all."""
+    x.count = 0
+    memset(x.destinations, 0, sizeof(x.destinations))
+    memset(x.masters, 0, sizeof(x.masters))
+
+
 cdef void expects_free(Expects *x) noexcept nogil:
     free(x.all)
+    free(x.by_destination)
+    free(x.by_master)
     memset(x, 0, sizeof(Expects))
 
 
 cdef void expects_remove(Expects *x, Expect *one) noexcept nogil:
     """Take one out; the last moves into its place."""
-    x.count -= 1
+    cdef uint32_t at = <uint32_t> (one - x.all), last = x.count - 1
+    unhang(x.by_destination, destination_head(x, one), at)
+    unhang(x.by_master, master_head(x, one), at)
+    if at != last:
+        unhang(x.by_destination, destination_head(x, x.all + last), last)
+        unhang(x.by_master, master_head(x, x.all + last), last)
+        one[0] = x.all[last]
+        hang(x.by_destination, destination_head(x, one), at)
+        hang(x.by_master, master_head(x, one), at)
+    x.count = last
     x.deleted += 1
-    one[0] = x.all[x.count]
 
 
 cdef void expects_forget(Expects *x, uint32_t master) noexcept nogil:
     """The connection is gone: so is all it announced."""
+    cdef uint32_t at = x.masters[master % EXPECT_CHAINS]
+    while at:
+        if x.all[at - 1].master == master:
+            expects_remove(x, x.all + at - 1)
+            at = x.masters[master % EXPECT_CHAINS]
+        else:
+            at = x.by_master[at - 1].behind
+
+
+cdef bint more_room(Expects *x) noexcept nogil:
+    """Whether there is memory for one more."""
+    cdef uint32_t room = x.room * 2 + 16
+    cdef void *grown
+    if x.count < x.room:
+        return True
+    grown = realloc(x.all, room * sizeof(Expect))
+    if grown == NULL:
+        return False
+    x.all = <Expect *> grown
+    grown = realloc(x.by_destination, room * sizeof(ExpectLink))
+    if grown == NULL:
+        return False
+    x.by_destination = <ExpectLink *> grown
+    grown = realloc(x.by_master, room * sizeof(ExpectLink))
+    if grown == NULL:
+        return False
+    x.by_master = <ExpectLink *> grown
+    x.room = room
+    return True
+
+
+cdef void expire_all(Expects *x, int64_t now) noexcept nogil:
+    """Take out whatever has waited long enough."""
     cdef uint32_t i = x.count
     while i:
         i -= 1
-        if x.all[i].master == master:
+        if x.all[i].expires <= now:
             expects_remove(x, x.all + i)
 
 
@@ -60,41 +146,52 @@ cdef bint clash(const Expect *a, const Expect *b) noexcept nogil:
 cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t most_at_once, int64_t now) noexcept nogil:
     """Wait for a connection. `most` is expect_max, `most_at_once` the helper's limit for one connection and class (the
     oldest gives way). 0: waiting; -1: clashes with another's; -2: expect_max is reached; -3: no memory."""
-    cdef uint32_t i = 0, alike = 0
+    cdef uint32_t at, behind, alike = 0
+    cdef uint32_t *head = destination_head(x, made)
     cdef Expect *oldest = NULL
     cdef Expect *one
-    cdef Expect *grown
-    while i < x.count:
-        one = x.all + i
+    at = head[0]
+    while at:
+        one = x.all + at - 1
         if one.expires <= now:
             expects_remove(x, one)
+            at = head[0]
             continue
         if same(one, made):
             if one.master != made.master or one.class_ != made.class_:
                 return -1
             expects_remove(x, one)
+            at = head[0]
             continue
         if clash(one, made):
             return -1
-        i += 1
-    for i in range(x.count):
-        one = x.all + i
-        if one.master == made.master and one.class_ == made.class_:
+        at = x.by_destination[at - 1].behind
+    at = x.masters[made.master % EXPECT_CHAINS]
+    while at:
+        one = x.all + at - 1
+        behind = x.by_master[at - 1].behind
+        if one.master == made.master and one.expires <= now:
+            expects_remove(x, one)
+            alike = 0
+            oldest = NULL
+            behind = x.masters[made.master % EXPECT_CHAINS]
+        elif one.master == made.master and one.class_ == made.class_:
             alike += 1
             if oldest == NULL or one.serial < oldest.serial:
                 oldest = one
+        at = behind
     if most_at_once and alike >= most_at_once:
         expects_remove(x, oldest)
     if x.count >= most:
-        return -2
-    if x.count == x.room:
-        grown = <Expect *> realloc(x.all, (x.room * 2 + 16) * sizeof(Expect))
-        if grown == NULL:
-            return -3
-        x.all = grown
-        x.room = x.room * 2 + 16
+        expire_all(x, now)
+        if x.count >= most:
+            return -2
+    if not more_room(x):
+        return -3
     x.all[x.count] = made[0]
     x.all[x.count].serial = x.next_serial
+    hang(x.by_destination, head, x.count)
+    hang(x.by_master, master_head(x, made), x.count)
     x.next_serial += 1
     x.count += 1
     x.created += 1
@@ -103,10 +200,11 @@ cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t mos
 
 cdef Expect *expects_same(Expects *x, const Expect *made, int64_t now) noexcept nogil:
     """The live expectation that the same packets meet as `made`, or NULL."""
-    cdef uint32_t i
-    for i in range(x.count):
-        if x.all[i].expires > now and same(x.all + i, made):
-            return x.all + i
+    cdef uint32_t at = destination_head(x, made)[0]
+    while at:
+        if x.all[at - 1].expires > now and same(x.all + at - 1, made):
+            return x.all + at - 1
+        at = x.by_destination[at - 1].behind
     return NULL
 
 
@@ -129,12 +227,14 @@ cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil:
     cdef const uint64_t *target = &k.lo[0] if p.flip else &k.hi[0]
     cdef uint16_t source_port = k.hi_port if p.flip else k.lo_port
     cdef uint16_t target_port = k.lo_port if p.flip else k.hi_port
-    cdef uint32_t i = 0
+    cdef uint32_t *head = x.destinations + destination_chain(x, target, target_port, k.proto)
+    cdef uint32_t at = head[0]
     cdef Expect *one
-    while i < x.count:
-        one = x.all + i
+    while at:
+        one = x.all + at - 1
         if one.expires <= p.now:
             expects_remove(x, one)
+            at = head[0]
             continue
         if (one.destination_port == target_port and one.proto == k.proto and one.family == k.family
                 and one.destination[0] == target[0] and one.destination[1] == target[1] and one.zone == k.zone
@@ -143,5 +243,5 @@ cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil:
                      or ((one.source[0] ^ source[0]) & source_bits(one) == 0 and one.source[1] == source[1]))
                 and (one.flags & EXPECT_ANY_PORT or one.source_port == source_port)):
             return one
-        i += 1
+        at = x.by_destination[at - 1].behind
     return NULL
