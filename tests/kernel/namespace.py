@@ -59,9 +59,16 @@ def marking_rules(out_device: str) -> str:
     return "\n".join(["*mangle", *lines, "COMMIT", ""])
 
 
-def helper_rules(helpers: list[tuple[str, str, int]]) -> str:
-    """The raw rules that attach connection tracking helpers, as iptables-restore text."""
-    lines = [f"-A PREROUTING -p {proto} --dport {port} -j CT --helper {name}" for name, proto, port in helpers]
+IPV4_ONLY = ("pptp", "netbios-ns", "snmp")
+
+
+def helper_rules(helpers: list[tuple[str, str, int]], family: int) -> str:
+    """The raw rules that attach connection tracking helpers the family knows, as iptables-restore text."""
+    lines = [
+        f"-A PREROUTING -p {proto} --dport {port} -j CT --helper {name}"
+        for name, proto, port in helpers
+        if family == 4 or name not in IPV4_ONLY
+    ]
     return "\n".join(["*raw", *lines, "COMMIT", ""])
 
 
@@ -122,11 +129,14 @@ class Namespace:
 
     def load(self, rules4: str | None, rules6: str | None, helpers: list[tuple[str, str, int]]) -> None:
         """Load the user's tables, then the rules that attach helpers, then the rules that answer."""
-        for command, rules in (("iptables-legacy-restore", rules4), ("ip6tables-legacy-restore", rules6)):
+        for family, command, rules in (
+            (4, "iptables-legacy-restore", rules4),
+            (6, "ip6tables-legacy-restore", rules6),
+        ):
             if rules:
                 run(command, "-c", text=rules)
             if helpers:
-                run(command, "--noflush", text=helper_rules(helpers))
+                run(command, "--noflush", text=helper_rules(helpers, family))
             run(command, "--noflush", text=marking_rules(self.devices[1]))
 
     def ask(self, data: bytes, offsets: bytes, lengths: bytes) -> tuple[bytes, bytes]:

@@ -4,14 +4,17 @@ A client, a router and a server live in network namespaces in a row; tcpdump lis
 link behind the router carries smaller packets than the one before it, so that path MTU discovery has something to
 find. Everything ends with the script: the namespaces are held by processes it starts and ends. Needs root and the
 Debian packages traceroute, tftpd-hpa, dnsmasq-base, bind9-dnsutils, openssh-server, vsftpd, lftp, curl, hping3, nmap,
-socat, ethtool and tcpdump.
+socat, libusrsctp-examples, pptpd, pptp-linux, ethtool and tcpdump. With names of scenes it records only those.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,6 +56,13 @@ class Host:
         return child
 
     def end(self) -> None:
+        # the daemons' own children first; they are nobody else's
+        own = os.readlink(f"/proc/{self.pid}/ns/net")
+        started = {process.pid for process in self.processes}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if int(entry.name) not in started and os.readlink(entry / "ns/net") == own:
+                    os.kill(int(entry.name), signal.SIGTERM)
         for process in reversed(self.processes):
             process.terminate()
             process.wait(10)
@@ -83,6 +93,16 @@ def connect(client: Host, router: Host, server: Host) -> None:
     router.run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
 
 
+def fcs(frame: bytes) -> bytes:
+    """PPP's frame check sequence (RFC 1662 appendix C)."""
+    value = 0xFFFF
+    for byte in frame:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x8408 if value & 1 else 0)
+    return (value ^ 0xFFFF).to_bytes(2, "little")
+
+
 def start_servers(server: Host, work: Path) -> list[str]:
     """sshd, a web server, FTP, TFTP and DNS; returns the ssh command line that logs in."""
     (work / "page.html").write_text("<p>hello</p>\n" * 200)
@@ -110,6 +130,14 @@ def start_servers(server: Host, work: Path) -> list[str]:
         "--txt-record=long.test," + ",".join(["a" * 200] * 10),
     )
     server.start("socat", "UDP6-LISTEN:7000,fork,ipv6only=0", "PIPE")
+    server.start("/usr/lib/usrsctp/echo_server")
+    # pppd itself would need a kernel that knows PPP: this end of a call says the same again and again
+    frame = b"\xff\x03\xc0\x21\x01\x01\x00\x04"
+    (work / "frames").write_bytes(b"\x7e" + (frame + fcs(frame) + b"\x7e") * 3)
+    (work / "ppp").write_text(f"#!/bin/sh\nstty raw -echo\nwhile sleep 0.6; do cat {work}/frames; done\n")
+    (work / "ppp").chmod(0o755)
+    (work / "pptpd.conf").write_text(f"ppp {work}/ppp\nlocalip 10.9.0.1\nremoteip 10.9.0.2-9\n")
+    server.start("pptpd", "--fg", "--conf", str(work / "pptpd.conf"), "--pidfile", str(work / "pptpd.pid"))
     time.sleep(1)
     return ["ssh", "-F", "none", "-i", str(work / "user"), "-o", "StrictHostKeyChecking=no", "-o", "ConnectTimeout=5"]
 
@@ -179,8 +207,27 @@ def scans(client: Host, family: int, _: Path, __: list[str]) -> None:
             client.run("hping3", "-c", "2", "-i", "u1000", "-p", "80", flags, SERVER[4])
 
 
+def associations(client: Host, family: int, _: Path, __: list[str]) -> None:
+    """SCTP: lines echoed and a shutdown, a client that is killed, a port nobody listens on, two scans."""
+    program = f"/usr/lib/usrsctp/client {SERVER[family]}"
+    client.run("sh", "-c", f"(for i in 1 2 3; do sleep 0.3; echo line $i; done; sleep 0.5) | timeout 5 {program} 7")
+    client.run("sh", "-c", f"(head -c 6000 /dev/zero | tr '\\0' x; echo; sleep 1) | timeout -s KILL 1 {program} 7")
+    client.run("sh", "-c", f"(sleep 0.5; echo nobody) | timeout 2 {program} 9")
+    for kind in ("-sY", "-sZ"):
+        options = ["-6"] if family == 6 else []
+        client.run("nmap", *options, "-n", "-Pn", "--max-retries", "0", kind, "-p", "7,9", SERVER[family])
+
+
+def calls(client: Host, _: int, work: Path, __: list[str]) -> None:
+    """PPTP over IPv4: a control connection and its call, PPP frames both ways by GRE, and the hanging up; twice."""
+    for _call in range(2):
+        pptp = f"timeout -s INT 3 pptp {SERVER[4]} --nolaunchpppd --timeout 1"
+        client.run("sh", "-c", f"(sleep 1; cat {work}/frames; sleep 0.5; cat {work}/frames; sleep 2) | {pptp}")
+
+
+IPV4_ONLY = ("calls",)
 SCENES: tuple[Callable[[Host, int, Path, list[str]], None], ...] = (
-    web, shell, files, echoes, routes, datagrams, scans,
+    web, shell, files, echoes, routes, datagrams, scans, associations, calls,
 )  # fmt: skip
 
 
@@ -194,7 +241,9 @@ def main() -> None:
             work = Path(folder)
             ssh = start_servers(server, work)
             for scene in SCENES:
-                for family in (4, 6):
+                if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
+                    continue
+                for family in (4,) if scene.__name__ in IPV4_ONLY else (4, 6):
                     path = CAPTURES / f"{scene.__name__}{family}.pcap"
                     tap = router.start("tcpdump", "-i", "side0", "-s", "0", "-U", "-w", str(path), FORWARDED)
                     time.sleep(0.7)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reas
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = sorted(path for folder in ("examples", "tests") for path in (ROOT / folder).rglob("*.pcap*"))
-HELPERS = (("ftp", "tcp", 21), ("tftp", "udp", 69))
+HELPERS = (("ftp", "tcp", 21), ("tftp", "udp", 69), ("pptp", "tcp", 1723))
 
 
 @pytest.mark.parametrize("helpers", [(), HELPERS], ids=["without helpers", "with helpers"])
