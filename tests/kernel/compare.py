@@ -322,8 +322,8 @@ MATRIX = tuple(
         f" --set nf_conntrack_gre_timeout=1 --set nf_conntrack_gre_timeout_stream=2 --protocols sctp,gre {WAITING}",
     )
 )
-"""What ``--matrix`` goes through with the seeds and count given: every switch, timeout, protocol and rate of
-anomalies."""
+"""What ``--matrix`` goes through with the count given: every switch, timeout, protocol and rate of anomalies. Each line
+has seeds of its own, the n-th (from 0) those given plus n thousand."""
 
 
 def run(options: argparse.Namespace, kinds: Counter[str]) -> tuple[int, int]:
@@ -378,8 +378,10 @@ def main() -> int:
         return 2
     kinds: Counter[str] = Counter()
     total = wrong = 0
-    for line in MATRIX if options.matrix else [[]]:
-        sent, differences = run(parser.parse_args(sys.argv[1:] + line), kinds)
+    for number, line in enumerate(MATRIX if options.matrix else [[]]):
+        chosen = parser.parse_args(sys.argv[1:] + line)
+        chosen.seeds = [seed + 1000 * number for seed in chosen.seeds]
+        sent, differences = run(chosen, kinds)
         total, wrong = total + sent, wrong + differences
     print(f"{total} packets, {wrong} differences, {len(kinds)} classes reduced")
     for kind, count in kinds.most_common():
