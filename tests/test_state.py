@@ -11,6 +11,7 @@ import pytest
 
 from fastfw import Engine
 from fastfw.state import Loaded, StateError
+from traffic.describe import is_fragment
 from traffic.generate import generate
 
 NOW = 10**18
@@ -18,8 +19,9 @@ SETTINGS = {"nf_conntrack_max": 4096}
 
 
 def fed(count: int, seed: int, **more: object) -> tuple[Engine, list[bytes]]:
-    """An engine that has seen generated conversations, and those that come next."""
-    packets = generate(seed, 2 * count)
+    """An engine that has seen generated conversations, and those that come next; no packet comes in pieces: what waits
+    for the rest of its datagram is no part of a table."""
+    packets = [packet for packet in generate(seed, 2 * count) if not is_fragment(packet)]
     engine = Engine(settings={**SETTINGS, **more})  # type: ignore[dict-item]
     for packet in packets[:count]:
         engine.decide(packet, now=NOW)
@@ -30,10 +32,8 @@ def lines(engine: Engine) -> list[str]:
     return sorted(str(connection) for connection in engine.connections())
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path, seed: int) -> None:
     """A saved table loaded again lists the same connections and decides the next packets as the original does."""
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
     original, coming = fed(3000, seed)
     assert original.save_state(tmp_path / "state") == len(lines(original)) > 100
     copy = Engine(settings=SETTINGS)
@@ -79,10 +79,8 @@ def test_full_table(tmp_path: Path) -> None:
     assert small.load_state(tmp_path / "state") == Loaded(50, count - 50, 0)
 
 
-def test_damage_is_found(tmp_path: Path) -> None:
+def test_damage_is_found(tmp_path: Path, seed: int) -> None:
     """A file cut at any place, or with any bit changed, is refused and changes nothing."""
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
     chance = random.Random(seed)
     original, _ = fed(200, 4)
     path = tmp_path / "state"

@@ -142,6 +142,18 @@ def table_differences(kernel: Sequence[str], ours: Sequence[str]) -> list[Differ
     return found
 
 
+def joined_with(packets: Packets, ours: Records, index: int) -> list[bytes]:
+    """The fragments that were held for the datagram which the IPv6 fragment `index` completes, and it; of what is no
+    fragment itself alone."""
+
+    def datagram(packet: bytes) -> bytes:
+        return packet[8:40] + packet[44:48] if is_fragment(packet) and packet[0] >> 4 == 6 else b""
+
+    named = datagram(packets[index])
+    held = np.flatnonzero(ours["verdict"][:index] == Verdict.VERDICT_HOLD) if named else []
+    return [*(packets[each] for each in held if datagram(packets[each]) == named), packets[index]]
+
+
 def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
     """Send the packets through both sides, from an empty table; the engine is given the kernel's clock."""
     if any(map(is_fragment, packets)):
@@ -162,7 +174,7 @@ def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
     differences = [
         Difference(int(index), words(kernel[index]), ours_in_words(ours[index]))
         for index in differing(kernel, ours)
-        if kernel["answered"][index] or can_be_sent_on(packets, int(index))
+        if kernel["answered"][index] or can_be_sent_on(joined_with(packets, ours, int(index)))
     ]
     differences += table_differences(lines, [str(connection) for connection in engine.connections()])
     return Comparison(packets, kernel, ours, differences)

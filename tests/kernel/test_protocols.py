@@ -121,7 +121,10 @@ def test_fragments_wait_as_long_as_the_kernels(family: int) -> None:
 
 
 def test_a_datagram_lost_behind_netfilter_was_judged_before() -> None:
-    """A joined IPv6 datagram that the kernel cannot take apart again never comes out; its rules count its state."""
+    """A joined IPv6 datagram that the kernel cannot take apart again never comes out; its rules count its state.
+
+    A first fragment too short to wait, which passes alone, is no part of it.
+    """
     one, two = p.address("fd00:1::1"), p.address("fd00:2::1")
     # a destination options header of 184 bytes, in a datagram of 32
     options, rest = bytes([p.HOP_BY_HOP, 22, *range(14)]), bytes(16)
@@ -129,15 +132,20 @@ def test_a_datagram_lost_behind_netfilter_was_judged_before() -> None:
         p.ip(one, two, p.FRAGMENT, bytes([p.DESTINATION, 0, 0, 1, 0, 0, 0, 9]) + options),
         p.ip(one, two, p.FRAGMENT, bytes([p.TCP, 0, 0, 16, 0, 0, 0, 9]) + rest),
     ]
+    short = p.ip(one, two, p.FRAGMENT, bytes([p.TCP, 0, 0, 1, 0, 0, 0, 9]) + bytes(8))
     rules = "*mangle\n-A POSTROUTING -m conntrack --ctstate INVALID\nCOMMIT\n"
     with Oracle(rules6=rules) as oracle:
         answers = oracle.ask(pieces)
         counted = fastfw.Ruleset.parse(oracle.counters(6), 6).tables["mangle"].chains["POSTROUTING"].rules[0].packets
     out = fastfw.Engine().process(*pack(pieces), answers["time_ns"])
     assert not answers["answered"].any()
-    assert not can_be_sent_on(pieces, 1)
+    assert not can_be_sent_on(pieces)
     assert counted == 1
     assert STATES[out["state"][1]] == "INVALID"
+    setup = Setup()
+    with setup.oracle() as oracle:
+        found = compare(setup, oracle, [pieces[0], short, pieces[1]])
+    assert not found.differences, report(found)
 
 
 @pytest.mark.long

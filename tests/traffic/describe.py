@@ -60,28 +60,26 @@ def is_fragment(packet: bytes) -> bool:
     if len(packet) >= 20 and packet[0] >> 4 == 4:
         return bool(packet[6] & 0x3F or packet[7])
     offset, number = 40, packet[6] if len(packet) >= 40 and packet[0] >> 4 == 6 else p.NO_NEXT
-    while number in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING) and offset + 2 <= len(packet):
-        number, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
+    while number in (p.HOP_BY_HOP, p.DESTINATION, p.ROUTING, p.AH) and offset + 2 <= len(packet):
+        step = (packet[offset + 1] + 2) * 4 if number == p.AH else (packet[offset + 1] + 1) * 8
+        number, offset = packet[offset], offset + step
     return number == p.FRAGMENT
 
 
-def can_be_sent_on(packets: Sequence[bytes], index: int) -> bool:
-    """Whether a router can take the IPv6 datagram that fragment `index` completes apart again (RFC 8200 section 4.5).
+def can_be_sent_on(fragments: Sequence[bytes]) -> bool:
+    """Whether a router can take an IPv6 datagram apart again that it joined of these fragments (RFC 8200 section 4.5).
 
     It must find where the extension headers before the fragment header end: a chain of them that runs past the joined
-    datagram's end tells it nothing, and the datagram is lost behind netfilter.
+    datagram's end tells it nothing, and the datagram is lost behind netfilter. What is no fragment can be sent on.
     """
-    last = packets[index]
-    if len(last) < 48 or last[0] >> 4 != 6 or last[6] != p.FRAGMENT:
-        return True
-    named = last[8:40] + last[44:48]
     pieces: dict[int, bytes] = {}
     kind = p.NO_NEXT
-    for packet in packets[: index + 1]:
-        if len(packet) >= 48 and packet[6] == p.FRAGMENT and packet[8:40] + packet[44:48] == named:
-            offset = int.from_bytes(packet[42:44], "big") & 0xFFF8
-            pieces[offset] = packet[48:]
-            kind = kind if offset else packet[40]
+    for fragment in fragments:
+        if len(fragment) < 48 or fragment[0] >> 4 != 6 or fragment[6] != p.FRAGMENT:
+            return True
+        offset = int.from_bytes(fragment[42:44], "big") & 0xFFF8
+        pieces[offset] = fragment[48:]
+        kind = kind if offset else fragment[40]
     size = max(offset + len(piece) for offset, piece in pieces.items())
     datagram = bytearray(size)
     for offset, piece in pieces.items():
