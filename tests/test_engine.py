@@ -558,3 +558,44 @@ class TestSetUp:
 
         with pytest.raises(HelperError, match="packet by packet"):
             fastfw.Engine(helpers=[Streaming()])
+
+
+def test_decisions_are_written_into_the_array_that_is_given() -> None:
+    """`out` is filled and returned, and the decisions are those of an engine that made the array itself."""
+    data, offset, length = pack([PACKETS["UDP"], PACKETS["echo"], b"\0"])
+    out = np.zeros(3, fastfw.core.engine.DECISION)
+    given = fastfw.Engine().process(data, offset, length, np.zeros(3, np.int64), out=out)
+    made = fastfw.Engine().process(data, offset, length, np.zeros(3, np.int64))
+    assert given is out
+    assert (given == made).all()
+    assert given["verdict"].tolist() == [1, 1, 2]
+
+
+def unwritable() -> npt.NDArray[np.void]:
+    """Three records that nobody may write."""
+    array = np.zeros(3, fastfw.core.engine.DECISION)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros(2, fastfw.core.engine.DECISION),
+        np.zeros((3, 1), fastfw.core.engine.DECISION),
+        np.zeros(6, fastfw.core.engine.DECISION)[::2],
+        np.zeros(3 * 16 + 1, np.uint8)[1:].view(fastfw.core.engine.DECISION),
+        np.zeros(3, "V16"),
+        np.zeros(48, np.uint8),
+        unwritable(),
+        bytearray(48),
+    ],
+    ids=["too few", "two dimensions", "every second", "not aligned", "opaque", "bytes", "read only", "no array"],
+)
+def test_an_array_that_decisions_do_not_fit_is_refused(out: object) -> None:
+    """`out` of another size, form or type is a ValueError that says what is expected, and nothing is judged."""
+    data, offset, length = pack([PACKETS["UDP"], PACKETS["echo"], b"\0"])
+    engine = fastfw.Engine()
+    with pytest.raises(ValueError, match="writable array of 3 records"):
+        engine.process(data, offset, length, np.zeros(3, np.int64), out=out)  # type: ignore[arg-type]
+    assert engine.conntrack_count == 0

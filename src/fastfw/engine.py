@@ -220,10 +220,14 @@ class Engine(Core):
         `data` is one contiguous buffer of bytes; `offset` (uint64) and `length` (uint32) address packets that begin
         at the IP header; `time_ns` (int64) is the clock, which never goes back. `wire_length` (uint32) says how long
         packets were that a capture cut short. `hook` is one of FORWARD, INPUT, OUTPUT, or an array of Hook codes.
-        Returns an array of dtype DECISION, one record a packet.
+        Returns an array of dtype DECISION, one record a packet: `out`, if that is given. ValueError: `out` is no
+        contiguous, aligned and writable array of that dtype with one record a packet.
         """
         starts = np.require(offset, np.uint64, ["C", "A"])
-        out = np.empty(len(starts), DECISION)
+        if out is None:
+            out = np.empty(len(starts), DECISION)
+        elif not fits(out, len(starts)):
+            raise ValueError(f"out: a writable array of {len(starts)} records of fastfw.core.engine.DECISION expected")
         hooks = None
         code = 0
         if isinstance(hook, str):
@@ -313,6 +317,18 @@ class Engine(Core):
     def flush(self) -> None:
         """Forget every connection and expectation."""
         self._flush()
+
+
+def fits(out: object, count: int) -> bool:
+    """Whether decisions of so many packets can be written into an array as it lies."""
+    return (
+        isinstance(out, np.ndarray)
+        and out.dtype == DECISION
+        and out.shape == (count,)
+        and out.flags.c_contiguous
+        and out.flags.writeable
+        and out.ctypes.data % 4 == 0
+    )
 
 
 def hook_code(name: str) -> int:
