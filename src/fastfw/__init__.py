@@ -5,7 +5,7 @@ from fastfw.connection import Connection
 from fastfw.core.decision import Decision
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import Engine, SettingError, Settings
-from fastfw.ruleset import Chain, Rule, Ruleset, RulesetError, Table
+from fastfw.ruleset import Chain, Rule, Ruleset, RulesetError, RulesetNotice, Table
 
 __all__ = [
     "Capture",
@@ -17,6 +17,7 @@ __all__ = [
     "Rule",
     "Ruleset",
     "RulesetError",
+    "RulesetNotice",
     "SettingError",
     "Settings",
     "Table",

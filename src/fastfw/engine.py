@@ -7,6 +7,7 @@ import os
 import pickle
 import secrets
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 
 import numpy as np
@@ -33,6 +34,7 @@ from fastfw.core.terms import Hook, Reason
 from fastfw.helpers import Helper, HelperError, Spec, parse_spec
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
+from fastfw.ruleset.errors import RulesetNotice
 
 # What packets may lie in.
 Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
@@ -121,7 +123,7 @@ class Engine(Core):
         for helper in helpers:
             self.attach(helper)
         self._rulesets: dict[int, bytes] = {}
-        self.replace(rules4=rules4, rules6=rules6)
+        self._put_in_force(rules4, rules6, 3)
 
     _unset = object()
 
@@ -142,8 +144,13 @@ class Engine(Core):
         """Put new rulesets in force between two packets; what is not named stays. No connection is lost.
 
         The engine keeps a copy: changing a Ruleset afterwards changes nothing here. RulesetError: the kernel would
-        refuse a ruleset, or a rule asks for what cannot be evaluated; then all stays as it was.
+        refuse a ruleset, or a rule asks for what cannot be evaluated; then all stays as it was. What is taken but not
+        done as the kernel would do it is told as a warning, a RulesetNotice.
         """
+        self._put_in_force(rules4, rules6, 3)
+
+    def _put_in_force(self, rules4: Ruleset | object | None, rules6: Ruleset | object | None, caller: int) -> None:
+        """`replace`, for whoever is `caller` frames up: where its warnings point to."""
         program: Rules | None
         compiled: list[tuple[int, Rules | None, bytes]] = []
         for family, rules in ((4, rules4), (6, rules6)):
@@ -159,6 +166,8 @@ class Engine(Core):
                 self.settings["nf_conntrack_acct"] = 1  # as the kernel does when such a rule is loaded
             self._replace(family, program)
             self._rulesets[family] = copy
+            for notice in program.notices if program is not None else ():
+                warnings.warn(RulesetNotice(*notice), stacklevel=caller)
 
     def _helper_number(self, name: str) -> int:
         """The number of a helper by name; one that is not known yet is attached to no port."""

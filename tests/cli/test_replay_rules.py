@@ -196,3 +196,12 @@ def test_terminal_codes_in_rules_are_shown_not_obeyed(exchange: Path, tmp_path: 
         assert b"\x1b" not in output
         assert b"\\x1b[31mr\\xf6t" in output
         assert done.stderr.count(b"\n") == (1 if status else 0)
+
+
+def test_what_is_not_done_is_told_once(exchange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rules of table nat are kept, and one line of standard error names the first of them."""
+    text = RULES + "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -o eth1 -j MASQUERADE\n-A POSTROUTING\nCOMMIT\n"
+    path = rules(tmp_path, text)
+    assert replay(exchange, "--rules", path) == 0
+    told = capsys.readouterr().err
+    assert told == f"fastfw: {path}:12:1: table nat is kept but not evaluated: addresses are not rewritten here\n"

@@ -8,7 +8,7 @@ import pytest
 
 import fastfw
 from fastfw.core.program import OPS
-from fastfw.ruleset import RulesetError
+from fastfw.ruleset import RulesetError, RulesetNotice
 from fastfw.ruleset.compile import compile_ruleset, steady_first
 from fastfw.ruleset.lower.amounts import credits
 from fastfw.ruleset.lower.program import predicate
@@ -95,3 +95,17 @@ def test_ten_thousand_rules_compile_soon() -> None:
     start = time.process_time()
     compile_ruleset(rules)
     assert time.process_time() - start < 2
+
+
+def test_what_is_not_done_as_the_kernel_does_it_is_warned_of_once() -> None:
+    """An engine takes table nat, keeps it, and warns of it with the place of its first rule."""
+    text = "*filter\nCOMMIT\n*nat\n-A POSTROUTING -j MASQUERADE\n-A POSTROUTING -j SNAT --to-source 1.2.3.4\nCOMMIT\n"
+    rules = fastfw.Ruleset.parse(text)
+    with pytest.warns(RulesetNotice, match="addresses are not rewritten") as told:
+        engine = fastfw.Engine(rules4=rules)
+    assert [(str(one.message), one.filename) for one in told] == [
+        ("4:1: table nat is kept but not evaluated: addresses are not rewritten here", __file__)
+    ]
+    kept = engine.ruleset()
+    assert kept is not None
+    assert kept.save() == rules.save()

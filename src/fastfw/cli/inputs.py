@@ -7,14 +7,15 @@ import difflib
 import ipaddress
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from fastfw.cli.errors import CliError
+from fastfw.cli.errors import CliError, printable
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import HOOKS, Engine, SettingError, check_setting
-from fastfw.ruleset import Ruleset, RulesetError
+from fastfw.ruleset import Ruleset, RulesetError, RulesetNotice
 
 SYSCTL_PREFIX = "net.netfilter."
 INTERFACE_LIMIT = 15
@@ -102,13 +103,20 @@ def bare_engine(args: argparse.Namespace, seed: bytes | None = None) -> Engine:
 
 
 def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:
-    """Makes a ruleset the engine's for its family. Rules that cannot be evaluated are a CliError."""
+    """Makes a ruleset the engine's for its family. Rules that cannot be evaluated are a CliError; of those that are not
+    evaluated as the kernel would, a line on standard error tells."""
     # As in the kernel, there is always a filter table.
     rules.table("filter")
-    try:
-        engine.replace(**{f"rules{rules.family}": rules})
-    except RulesetError as error:
-        raise CliError(located(error, source_name(path))) from None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RulesetNotice)
+        try:
+            engine.replace(**{f"rules{rules.family}": rules})
+        except RulesetError as error:
+            raise CliError(located(error, source_name(path))) from None
+    for one in told:
+        notice = one.message
+        if isinstance(notice, RulesetNotice):
+            print(f"fastfw: {printable(located(notice, source_name(path)))}", file=sys.stderr)
 
 
 def source_name(path: str) -> str:
@@ -138,7 +146,7 @@ def read_text(path: str) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
-def located(error: RulesetError, name: str) -> str:
+def located(error: RulesetError | RulesetNotice, name: str) -> str:
     """FILE:LINE:COLUMN: reason."""
     reason = error.reason.encode("utf-8", "backslashreplace").decode()
     return f"{name}:{error.line}:{error.column}: {reason}"

@@ -10,6 +10,7 @@ cdef class Rules:
     cdef Program program
     cdef readonly tuple chains           # (table, chain, index of its first rule, index of its end) in order
     cdef public bint wants_accounting    # a rule asks what connections have carried
+    cdef public tuple notices            # (reason, line, column) of what users are to be told
     cdef list patterns                   # (beginning of a name, whether more may follow) of the rules' interfaces
     cpdef void bind_interface(self, int number, str name)
 

@@ -15,6 +15,9 @@ class Rules:
     wants_accounting: bool
     """Whether a rule asks what connections have carried."""
 
+    notices: tuple[tuple[str, int, int], ...]
+    """(reason, line, column) of what is not done as the kernel would do it."""
+
     def __new__(
         cls,
         family: int,

@@ -474,6 +474,7 @@ cdef class Rules:
             raise MemoryError("no memory for the compiled ruleset")
         self.chains = chains
         self.patterns = patterns
+        self.notices = ()
         self.bind_interface(0, "")
 
     def __dealloc__(self):

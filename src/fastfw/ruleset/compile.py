@@ -124,6 +124,7 @@ class Compiler:
     def write_chain(self, table: str, chain: Chain, end: int) -> None:
         """A chain's rules and its end."""
         for rule in chain.rules:
+            self.assembly.place = rule.line, rule.column
             try:
                 conditions = self.conditions(rule)
                 act = self.action(table, rule)
@@ -139,6 +140,15 @@ class Compiler:
         self.rules += RULE.pack(0, 0, 0, 0, FINAL[chain.policy], 0, 0, 0, end)
         self.counters.append(chain.packets)
         self.counters.append(chain.bytes)
+
+    def notice_nat(self) -> None:
+        """Say that addresses stay as they are, where a rule would have the kernel rewrite them."""
+        nat = self.ruleset.tables.get("nat")
+        rules = [rule for chain in nat.chains.values() for rule in chain.rules] if nat is not None else []
+        if rules:
+            first = min(rules, key=lambda rule: (rule.line, rule.column))
+            self.assembly.place = first.line, first.column
+            self.assembly.notice("table nat is kept but not evaluated: addresses are not rewritten here")
 
     def stages(self) -> list[tuple[int, int, int, int, str]]:
         """(hook, point, first rule, policy, table) of every built-in chain on each way, in order."""
@@ -157,6 +167,7 @@ class Compiler:
         self.place_chains()
         for table, name, _first, end in self.chains:
             self.write_chain(table, self.ruleset.tables[table].chains[name], end)
+        self.notice_nat()
         assembly = self.assembly
         program = Rules(
             self.ruleset.family,
@@ -177,6 +188,7 @@ class Compiler:
             classify,
         )
         program.wants_accounting = assembly.wants_accounting
+        program.notices = tuple((reason, *place) for reason, place in assembly.notices.items())
         return program
 
 

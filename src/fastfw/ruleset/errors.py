@@ -1,4 +1,5 @@
-"""The errors of the language: `Refusal` without a place in the text, `RulesetError` with one."""
+"""The errors of the language: `Refusal` without a place in the text, `RulesetError` with one; and a warning,
+`RulesetNotice`."""
 
 from __future__ import annotations
 
@@ -32,3 +33,17 @@ class RulesetError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}: {self.reason}"
+
+
+class RulesetNotice(UserWarning):
+    """What an engine will not do as the kernel would, though it takes the ruleset: once for each kind of it, with the
+    first rule that asks for it. `line`, `column` and `reason` as in `RulesetError`."""
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(reason, line, column)
+        self.reason = reason
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}: {self.reason}" if self.line else self.reason

@@ -44,6 +44,8 @@ class Assembly:
     `words` (64 bits) and `numbers` (32 bits) hold what does not fit into a predicate, `limits` (cost, cap) of every
     bucket, `registers` the words that rules remember things in, `recents` stamps kept and mask of every list by name,
     `patterns` the interfaces' names by (beginning, wildcard). `helper_number` gives a helper's number by name.
+    `notices` are what users are to be told once, each with the line and column of the first rule it is about; `place`
+    is that of the rule being lowered.
     """
 
     family: int
@@ -56,7 +58,13 @@ class Assembly:
     status_mask: int = 0
     looks_at_connmark: bool = False
     wants_accounting: bool = False
+    notices: dict[str, tuple[int, int]] = field(default_factory=dict)
+    place: tuple[int, int] = (0, 0)
     helper_number: Callable[[str], int] = lambda name: 0
+
+    def notice(self, reason: str) -> None:
+        """Tell users, once, of something that is not done as the kernel would do it."""
+        self.notices.setdefault(reason, self.place)
 
     def pattern(self, name: str, wildcard: bool) -> int:
         """The number of an interface pattern."""
