@@ -94,11 +94,12 @@ class TestLive:
             got = [arrives(good), arrives(bad, 1), arrives(refused, 1)]
             queue.stop()
             thread.join()
-            print(json.dumps({"got": [g and g.decode() for g in got], "rejected": [r[-5:].decode() for r in rejected],
+            print(json.dumps({"got": [g and g.decode() for g in got], "rejected": [[r.packet[-5:].decode(), engine.rule_name(r.family, r.rule), r.hook, r.in_interface, r.vouched]
+                                           for r in rejected],
                               **queue.statistics(), "count": engine.conntrack_count}))
         """)
         assert result["got"] == ["hello", None, None]
-        assert result["rejected"] == ["hello"]
+        assert result["rejected"] == [["hello", "filter:INPUT:rule:3", 1, "lo", True]]
         assert (result["received"], result["accepted"], result["dropped"]) == (3, 1, 2)
         assert result["count"] == 1, "what is dropped leaves no entry"
 

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Self
 
 from fastfw.core.engine import Core
+from fastfw.drivers.rejected import Rejected
 
 class QueueError(OSError): ...
 
@@ -23,7 +24,7 @@ class Queue:
         fail_open: bool = False,
         gso: bool = True,
         receive_buffer: int = ...,
-        on_reject: Callable[[bytes], object] | None = None,
+        on_reject: Callable[[Rejected], object] | None = None,
     ) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

@@ -23,6 +23,8 @@ from fastfw.core.terms cimport (
 )
 from fastfw.core.wire cimport KIND_FRAGMENT, Packet
 
+from fastfw.drivers.rejected import Rejected
+
 cdef extern from "netlink.h" nogil:
     struct netlink_message:
         uint32_t length
@@ -172,8 +174,8 @@ cdef class Queue:
 
     `length` is how many packets the kernel holds for us, `copy_range` how many bytes of each it copies (helpers and
     payload matches need 65535), `fail_open` lets packets through where the queue is full, `gso` takes super-packets.
-    `on_reject(packet: bytes)` is called for packets that a REJECT rule drops. PermissionError without CAP_NET_ADMIN;
-    QueueError where the kernel refuses, as when another program has the queue.
+    `on_reject(rejected)` is called with a Rejected for packets that a REJECT rule drops. PermissionError without
+    CAP_NET_ADMIN; QueueError where the kernel refuses, as when another program has the queue.
     """
 
     def __cinit__(self):
@@ -546,7 +548,8 @@ cdef class Queue:
 
     cdef void tell_reject(self, const Packet *p) noexcept with gil:
         try:
-            self.on_reject((<const char *> p.data)[:p.have])
+            self.on_reject(Rejected((<const char *> p.data)[:p.have], p.family, p.hook, p.rule,
+                                    list(self.core.interfaces)[p.iif], bool(p.no_verify)))
         except Exception:
             import logging
 
