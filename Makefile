@@ -62,7 +62,7 @@ bench: build     ## the measurements; BENCH=short for a quick look
 
 parity: build    ## the kernel as judge, at length; root
 	@.ci/need test
-	$(PY) -m tests.kernel.compare $(PARITY)
+	$(PY) -m tests.kernel.parity $(PARITY)
 
 # The same modules with the compiler's checks on; CMakeLists.txt says what is built.
 CMAKE := cmake -DPython_EXECUTABLE=$(CURDIR)/$(PY)

@@ -139,16 +139,17 @@ class Namespace:
                 run(command, "--noflush", text=helper_rules(helpers, family))
             run(command, "--noflush", text=marking_rules(self.devices[1]))
 
-    def ask(self, data: bytes, offsets: bytes, lengths: bytes) -> tuple[bytes, bytes]:
+    def ask(self, data: bytes, offsets: bytes, lengths: bytes) -> tuple[bytes, bytes, bytes]:
         """Send each packet and collect its answer.
 
         ``offsets`` (uint64) and ``lengths`` (uint32) address the packets in ``data``. Returns one answer byte a packet
-        (0: none came out) and the int64 nanoseconds at which each was written, of the clock the kernel's own timeouts
-        tick by.
+        (0: none came out) and the int64 nanoseconds just before and just after each was written, of the clock the
+        kernel's own timeouts tick by.
         """
         packets = memoryview(data)
         starts, sizes = array("Q", offsets), array("I", lengths)
-        answers, times = bytearray(len(starts)), array("q", bytes(8 * len(starts)))
+        answers = bytearray(len(starts))
+        times, late = array("q", bytes(8 * len(starts))), array("q", bytes(8 * len(starts)))
         enter, write, clock, coarse = self.enter, os.write, time.clock_gettime_ns, 6  # CLOCK_MONOTONIC_COARSE
         receive = self._receive
         self._drain()
@@ -158,9 +159,11 @@ class Namespace:
             try:
                 write(enter, packet)
             except OSError:
+                late[index] = times[index]
                 continue
+            late[index] = clock(coarse)
             answers[index] = receive(packet)
-        return bytes(answers), times.tobytes()
+        return bytes(answers), times.tobytes(), late.tobytes()
 
     def _receive(self, packet: memoryview) -> int:
         """The answer byte of the packet just written, 0 if it did not come out."""

@@ -34,10 +34,11 @@ ANSWER = np.dtype(
         ("seen_reply", "?"),
         ("expected", "?"),
         ("time_ns", "i8"),
+        ("late_ns", "i8"),
     ]
 )
-"""One record a packet. ``direction`` is 0 for original, 1 for reply. ``time_ns`` is when the packet was written,
-in whole ticks of the kernel's clock."""
+"""One record a packet. ``direction`` is 0 for original, 1 for reply. The kernel judged the packet between ``time_ns``
+and ``late_ns``, whole ticks of its clock: mostly they are one, but a busy machine may let it move on between."""
 
 CLOCK_MONOTONIC_COARSE = 6
 TICK = round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
@@ -160,7 +161,7 @@ class Oracle:
         if offsets is None or lengths is None:
             packets, offsets, lengths = pack(packets)  # type: ignore[arg-type]
         starts, sizes = offsets.astype(np.uint64).tobytes(), lengths.astype(np.uint32).tobytes()
-        codes, times = self._call("ask", bytes(packets), starts, sizes)  # type: ignore[arg-type]
+        codes, *times = self._call("ask", bytes(packets), starts, sizes)  # type: ignore[arg-type]
         code = np.frombuffer(codes, np.uint8)
         answers = np.zeros(len(code), ANSWER)
         answers["answered"] = code & ANSWER_BIT != 0
@@ -171,8 +172,9 @@ class Oracle:
         answers["expected"] = code & EXPECTED_BIT != 0
         # The kernel's timeouts count ticks. The clock that stands still between them drifts from a whole number of
         # nanoseconds a tick; taken as ticks since the first reading it is as exact as the kernel's own count.
-        elapsed = np.frombuffer(times, np.int64) - self._epoch
-        answers["time_ns"] = self._epoch + (elapsed + TICK // 2) // TICK * TICK
+        for name, readings in zip(("time_ns", "late_ns"), times, strict=True):
+            elapsed = np.frombuffer(readings, np.int64) - self._epoch
+            answers[name] = self._epoch + (elapsed + TICK // 2) // TICK * TICK
         return answers
 
     def say(self, packet: bytes) -> str:

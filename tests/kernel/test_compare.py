@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.kernel.compare import Setup, compare, differing, entries, seeds, shrink, table_differences
-from tests.kernel.oracle import Oracle, missing
+from tests.kernel.compare import (
+    Setup,
+    ask,
+    compare,
+    differing,
+    entries,
+    explained,
+    moments,
+    shrink,
+    table_differences,
+)
+from tests.kernel.oracle import TICK, Oracle, missing
+from tests.kernel.parity import seeds
 from tests.traffic import packets as p
+from tests.traffic.describe import flow_key
 
 LINE = (
     "ipv4     2 udp      17 {} src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1"
@@ -55,3 +67,27 @@ def test_a_planted_difference_is_found() -> None:
     assert [difference.index for difference in found.differences] == [0, -1]
     assert differing(found.kernel, found.ours).tolist() == [0]
     assert np.all(found.kernel["state"] == 4)
+
+
+def test_moments_cover_the_time_in_which_a_packet_was_judged() -> None:
+    """Every tick between the two readings of the clock is tried, five of them at most, both ends always."""
+    assert moments(TICK, TICK) == [TICK]
+    assert moments(TICK, 3 * TICK) == [TICK, 2 * TICK, 3 * TICK]
+    assert moments(0, 100 * TICK) == [0, 25 * TICK, 50 * TICK, 75 * TICK, 100 * TICK]
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_a_clock_that_moved_explains_what_it_can_and_nothing_else() -> None:
+    """A packet at the edge of a timeout may be judged on either side of it; one far from it may not."""
+    one, two = p.address("10.1.0.1"), p.address("10.2.0.1")
+    there, back = p.echo(one, two, 5, 1), p.echo(two, one, 5, 1, reply=True)
+    setup = Setup()
+    with setup.oracle() as oracle:
+        asked = ask(setup, oracle, [there, back, there])
+    first, last = asked.answers["time_ns"], asked.answers["late_ns"]
+    last[:2] = first[1] = first[0]
+    edge = first[0] + 30_000_000_000  # from here on the connection is gone
+    for early, late, right in ((edge, edge + TICK, False), (edge - TICK, edge, True), (edge, edge, False)):
+        first[2], last[2] = early, late
+        assert explained(setup, asked, flow_key(there)) == right

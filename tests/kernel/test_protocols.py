@@ -28,15 +28,6 @@ TRAFFIC = {
 }
 
 
-class Fragmented(Setup):
-    """A setup whose settings may be net.ipv4's too."""
-
-    def oracle(self) -> Oracle:
-        return Oracle(
-            {f"ipv4/{name}" if name.startswith("ip") else name: value for name, value in self.settings.items()}
-        )
-
-
 def agree(
     setup: Setup, seed: int, protocols: tuple[str, ...], anomalies: float, count: int, fragments: float = 0.0
 ) -> None:
@@ -94,7 +85,7 @@ def test_same_answers_about_datagrams_in_pieces(fragments: float) -> None:
 )
 def test_same_answers_under_the_limits_of_reassembly(settings: dict[str, int]) -> None:
     """What a full store of fragments and ids that come round do to datagrams is what they do in the kernel."""
-    agree(Fragmented(settings=settings), 4300, ("udp", "icmp"), 0.1, 10_000, 0.8)
+    agree(Setup(settings=settings), 4300, ("udp", "icmp"), 0.1, 10_000, 0.8)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -106,7 +97,7 @@ def test_fragments_wait_as_long_as_the_kernels(family: int) -> None:
         else ("nf_conntrack_frag6_timeout", ("fd00:1::1", "fd00:2::1"))
     )
     one, two = p.address(ends[0]), p.address(ends[1])
-    setup = Fragmented(settings={name: 1})
+    setup = Setup(settings={name: 1})
     engine = setup.engine()
     with setup.oracle() as oracle:
         for wait, joined in ((0.5, True), (1.6, False)):
