@@ -486,6 +486,14 @@ class TestClock:
         assert send(engine, [1], now)["state"] == 1
         assert send(engine, [1], now, reply=True)["verdict"] == 1
 
+    def test_connections_live_at_the_end_of_time(self) -> None:
+        """However late a packet claims to be, its connection has its time before it: no deadline wraps round."""
+        engine = fastfw.Engine(settings={"nf_conntrack_udp_timeout": 2**31 - 1})
+        send(engine, [1], 2**63 - 1)
+        assert [each.timeout for each in engine.connections()] == [2**31 - 1]
+        engine.expire(2**63 - 1)
+        assert send(engine, [1], 2**63 - 1, reply=True)["state"] == 2
+
     def test_no_time_is_now(self) -> None:
         """decide() without a time asks the clock."""
         engine = fastfw.Engine()

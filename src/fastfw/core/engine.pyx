@@ -50,6 +50,9 @@ cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_
 cdef enum:
     AHEAD = 8               # packets between the stages: about as many lines as a core fetches at once
 
+# Where the clock stops, ns (in 2116): the longest timeout on top of it is still a time.
+cdef int64_t LATEST = <int64_t> 1 << 62
+
 # Room to begin with where there is no limit (nf_conntrack_max 0); the table then grows as it fills.
 cdef uint32_t UNLIMITED_START = 1 << 20
 
@@ -84,6 +87,8 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
     p.verdict = VERDICT_ACCEPT
     if p.now < t.now:
         p.now = t.now
+    elif unlikely(p.now > LATEST):
+        p.now = LATEST
     t.now = p.now
     if unlikely(p.kind > KIND_BROKEN):
         if p.kind == KIND_NOT_IP:
@@ -443,6 +448,8 @@ cdef class Core:
 
     def _sweep(self, int64_t now):
         """Let time pass to `now` without a packet and delete everything whose time is up."""
+        if now > LATEST:
+            now = LATEST
         with nogil:
             pthread_mutex_lock(&self.lock)
             if now > self.tracker.now:
