@@ -52,6 +52,7 @@ cdef class Core:
     cdef dict interfaces             # name -> number
     cdef Attached attached           # the helpers
     cdef object clock                # returns ns; asked where a caller gives no time
+    cdef uint8_t reads_payload[3]    # rules of IPv4, of IPv6, helpers: 1: they look into payload
 
     # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is
     # held.
@@ -59,3 +60,6 @@ cdef class Core:
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil
     cdef uint16_t interface(self, str name) except? 0
     cdef Decision decision(self, const Packet *p)
+    # Whether anybody looks into payload, so that a driver must not cut packets. Needs no lock.
+    cdef inline bint wants_payload(self) noexcept nogil:
+        return self.reads_payload[0] or self.reads_payload[1] or self.reads_payload[2]

@@ -225,6 +225,9 @@ cdef class Core:
             program = &rules.program
         cdef Program **place = &self.program4 if family == 4 else &self.program6
         cdef uint32_t *base = &self.path_base[family == 6]
+        cdef bint reads = rules is not None and rules.reads_payload
+        if reads:                                # before the rules that need it
+            self.reads_payload[family == 6] = 1
         with nogil:
             pthread_mutex_lock(&self.lock)
             if place[0] != NULL:
@@ -233,6 +236,7 @@ cdef class Core:
                 rules_follow(program, &self.tracker, base[0])
             place[0] = program
             pthread_mutex_unlock(&self.lock)
+        self.reads_payload[family == 6] = reads
         if family == 4:
             self.rules4 = rules
         else:
@@ -465,6 +469,7 @@ cdef class Core:
     def _attach(self, helper, ports):
         """Attach a Helper to new connections to `ports`, (protocol number, port) pairs; none: to CT rules alone."""
         self.attached.add(helper, ports)
+        self.reads_payload[2] = 1
         self.tracker.helper_of_port[0] = self.attached.port_map(6)
         self.tracker.helper_of_port[1] = self.attached.port_map(17)
 

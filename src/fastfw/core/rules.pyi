@@ -13,6 +13,7 @@ class Rules:
     """(table, chain, index of its first rule, index of its end), in order."""
 
     wants_accounting: bool
+    reads_payload: bool
     """Whether a rule asks what connections have carried."""
 
     notices: tuple[tuple[str, int, int], ...]

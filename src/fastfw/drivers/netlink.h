@@ -5,9 +5,10 @@
 
 #include <stdint.h>
 
-enum { NETLINK_FAMILY = 16, NETLINK_NETFILTER_PROTOCOL = 12, NETLINK_LEVEL = 270, NETLINK_OPTION_NO_ENOBUFS = 5 };
+enum { NETLINK_NETFILTER_PROTOCOL = 12, NETLINK_LEVEL = 270, NETLINK_OPTION_NO_ENOBUFS = 5 };
 
-struct netlink_address { uint16_t family, pad; uint32_t port, groups; };
+/* socket options that Python does not name, and where the second one's numbers count what found no room */
+enum { SOCKET_BUFFER_FORCE = 33, SOCKET_MEMORY = 55, SOCKET_MEMORY_DROPS = 8 };
 
 struct netlink_message { /* nlmsghdr and nfgenmsg */
     uint32_t length;
@@ -16,8 +17,6 @@ struct netlink_message { /* nlmsghdr and nfgenmsg */
     uint8_t family, version;
     uint16_t resource; /* be: the queue's number */
 };
-
-struct netlink_attribute { uint16_t length, type; };
 
 enum { MESSAGE_ERROR = 2, FLAG_REQUEST = 1, FLAG_ACK = 4 };
 
@@ -30,6 +29,7 @@ enum {
     ATTR_MARK = 3,
     ATTR_IN = 5,
     ATTR_OUT = 6,
+    ATTR_HARDWARE = 9,      /* be16 size, 2 unused bytes, the sender's address in 8 */
     ATTR_PAYLOAD = 10,
     ATTR_CAPTURED = 13,     /* be32 the packet's whole length, if it was cut */
     ATTR_SKB = 14,
@@ -40,10 +40,10 @@ enum { SKB_CHECKSUM_NOT_READY = 1, SKB_GSO = 2, SKB_CHECKSUM_NOT_VERIFIED = 4 };
 
 /* attributes of a configuration */
 enum { CONFIG_COMMAND = 1, CONFIG_COPY = 2, CONFIG_LENGTH = 3, CONFIG_MASK = 4, CONFIG_FLAGS = 5 };
-enum { COMMAND_BIND = 1, COMMAND_UNBIND = 2, COPY_PACKET = 2 };
+enum { COMMAND_BIND = 1, COPY_PACKET = 2, COPY_MOST = 65531 /* an attribute's longest */ };
 enum { QUEUE_FAIL_OPEN = 1, QUEUE_GSO = 4 };
 
-enum { NF_DROP_VERDICT = 0, NF_ACCEPT_VERDICT = 1 };
+enum { NF_DROP_VERDICT = 0, NF_ACCEPT_VERDICT = 1, NF_REPEAT_VERDICT = 4 };
 
 /* where in the stack a packet was queued */
 enum { AT_PREROUTING = 0, AT_INPUT = 1, AT_FORWARD = 2, AT_OUTPUT = 3, AT_POSTROUTING = 4 };

@@ -2,17 +2,18 @@ from collections.abc import Callable
 from typing import Self
 
 from fastfw.core.engine import Core
+from fastfw.drivers.netlink import QueueError as QueueError
 from fastfw.drivers.rejected import Rejected
-
-class QueueError(OSError): ...
 
 class Queue:
     number: int
     copy_range: int
+    copying: int
+    length: int
     received: int
     accepted: int
     dropped: int
-    overruns: int
+    repeated: int
     refused_verdicts: int
     def __init__(
         self,

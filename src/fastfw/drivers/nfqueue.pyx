@@ -1,179 +1,62 @@
 """The kernel's packet queue as a source of packets: NFQUEUE, by netlink, without a system library.
 
-A thread waits in `run`, or an event loop calls `poll` when `fileno()` is readable. Packets are received up to 64 at a
-time, judged in one batch and answered with one system call; system calls are made without the engine's lock and
-without the GIL.
+A thread waits in `run`, or an event loop calls `poll` when `fileno()` is readable and once a second. Packets are
+received up to 64 at a time, judged in one batch and answered with one system call; system calls are made without the
+engine's lock and without the GIL. Several queues, a thread each, may share one engine.
 
 The kernel vouches for checksums it has verified, hands over super-packets whose checksums are yet to be written, and
-cuts packets at the copy range: none of the three is held against a packet.
+cuts packets at the copy range: none of the three is held against a packet. While somebody reads payload, a helper or a
+rule, whole packets are asked for; what had been queued cut before is asked for once more (NF_REPEAT).
 """
-import errno
+import logging
 import os
-import socket as sockets
+import threading
 import time
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fastfw.core.bytes cimport be16, be32, raw32, raw64
+from fastfw.core.bytes cimport be32
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
-from fastfw.core.terms cimport (
-    HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT,
-)
+from fastfw.core.terms cimport VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT
 from fastfw.core.wire cimport KIND_FRAGMENT, Packet
+from fastfw.drivers.held cimport held_add, held_free, held_take
+from fastfw.drivers.netlink cimport (
+    ATTR_CAPTURED, ATTR_IN, ATTR_MARK, ATTR_OUT, ATTR_PACKET_HEADER, ATTR_PAYLOAD, ATTR_SKB, ATTR_VERDICT, CONFIG_COPY,
+    COPY_MOST, COPY_PACKET, EAGAIN, EINTR, ENOBUFS, FLAG_REQUEST, MESSAGE_ERROR, MSG_DONTWAIT, NF_ACCEPT_VERDICT,
+    NF_DROP_VERDICT, NF_REPEAT_VERDICT, POLLIN, QUEUE_CONFIG, QUEUE_PACKET, QUEUE_VERDICT, QUEUE_VERDICT_BATCH,
+    SKB_CHECKSUM_NOT_VERIFIED, boot_clock, datagram_of, error, hook_of, htonl, htons, iovec, mmsghdr, netlink_message,
+    poll, pollfd, recvmmsg, send,
+)
 
+from socket import if_indextoname
+
+from fastfw.drivers.netlink import QueueError, open_queue, overruns, queue_line
 from fastfw.drivers.rejected import Rejected
-
-cdef extern from "netlink.h" nogil:
-    struct netlink_message:
-        uint32_t length
-        uint16_t type
-        uint16_t flags
-        uint32_t sequence
-        uint32_t port
-        uint8_t family
-        uint8_t version
-        uint16_t resource
-    enum:
-        MESSAGE_ERROR
-        FLAG_REQUEST
-        QUEUE_PACKET
-        QUEUE_VERDICT
-        QUEUE_VERDICT_BATCH
-        ATTR_PACKET_HEADER
-        ATTR_VERDICT
-        ATTR_MARK
-        ATTR_IN
-        ATTR_OUT
-        ATTR_PAYLOAD
-        ATTR_CAPTURED
-        ATTR_SKB
-        SKB_CHECKSUM_NOT_VERIFIED
-        NF_DROP_VERDICT
-        NF_ACCEPT_VERDICT
-        AT_INPUT
-        AT_OUTPUT
-    int QUEUE_CONFIG
-    int FLAG_ACK
-    int CONFIG_COMMAND
-    int CONFIG_COPY
-    int CONFIG_LENGTH
-    int CONFIG_MASK
-    int CONFIG_FLAGS
-    int COMMAND_BIND
-    int COPY_PACKET
-    int QUEUE_FAIL_OPEN
-    int QUEUE_GSO
-    int NETLINK_NETFILTER_PROTOCOL
-    int NETLINK_LEVEL
-    int NETLINK_OPTION_NO_ENOBUFS
-
-cdef extern from "<errno.h>" nogil:
-    int error "errno"
-    int EAGAIN
-    int EINTR
-    int ENOBUFS
-
-cdef extern from "<sys/socket.h>" nogil:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    #include <sys/uio.h>
-    """
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    struct msghdr:
-        iovec *msg_iov
-        size_t msg_iovlen
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    int recvmmsg(int socket, mmsghdr *messages, unsigned int count, int flags, void *timeout)
-    ssize_t send(int socket, const void *data, size_t size, int flags)
-    int MSG_DONTWAIT
-
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    int poll(pollfd *fds, unsigned long count, int timeout)
-    short POLLIN
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *into)
-    int CLOCK_BOOTTIME
-
-cdef extern from "<arpa/inet.h>" nogil:
-    uint32_t htonl(uint32_t)
-    uint16_t htons(uint16_t)
 
 cdef enum:
     VERDICT_ROOM = 64 * 1024
+    VERDICT_SIZE = 40            # the longest message that is said
+    MESSAGE_ROOM = 512           # what a message has besides the packet's bytes
     REASSEMBLY_SECONDS = 60      # after which a held fragment is dropped whatever happened to its datagram
+    OUT_OF_MEMORY = 12           # ENOMEM
 
+cdef int64_t SECOND = 1_000_000_000
+LOG_SECONDS = 10                 # between two lines about losses
 
-class QueueError(OSError):
-    """The kernel would not do what was asked of its queue."""
-
-
-cdef inline int64_t boot_clock() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_BOOTTIME, &now)
-    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec
-
-
-cdef uint64_t datagram_of(const Packet *p) noexcept nogil:
-    """Which datagram a fragment belongs to: a hash of what reassembly goes by. A clash joins two datagrams' fates for
-    the moment both are held."""
-    cdef uint64_t a, b
-    if p.family == 4:
-        a = raw64(p.data + 12)
-        b = <uint64_t> be16(p.data + 4) << 8 | p.data[9]
-    else:
-        a = raw64(p.data + 8) ^ raw64(p.data + 16) * 3 ^ raw64(p.data + 24) * 5 ^ raw64(p.data + 32) * 7
-        b = raw32(p.data + p.l4 + 4) if p.l4 + 8 <= p.have else 0
-    return (a ^ (a >> 29)) * <uint64_t> 0x9e3779b97f4a7c15 ^ b * <uint64_t> 0xbf58476d1ce4e5b9 ^ 1
-
-
-def queue_line(number):
-    """The fields of a queue that some program has, as /proc/net/netfilter/nfnetlink_queue prints them; None without
-    one."""
-    try:
-        with open("/proc/net/netfilter/nfnetlink_queue") as file:
-            for line in file:
-                fields = line.split()
-                if int(fields[0]) == number:
-                    return fields
-    except OSError:
-        pass
-    return None
-
-
-def config_message(number, *attributes):
-    """One NFQNL_MSG_CONFIG request; attributes are (type, bytes)."""
-    body = b"".join(
-        (len(data) + 4).to_bytes(2, "little") + kind.to_bytes(2, "little") + data + bytes(3 - (len(data) + 3) % 4)
-        for kind, data in attributes
-    )
-    return (
-        (20 + len(body)).to_bytes(4, "little") + QUEUE_CONFIG.to_bytes(2, "little")
-        + (FLAG_REQUEST | FLAG_ACK).to_bytes(2, "little") + bytes(8)
-        + bytes([0, 0]) + number.to_bytes(2, "big") + body
-    )
+LOSSES = {
+    "queue_dropped": "the queue was full",
+    "user_dropped": "the socket was full",
+    "refused_verdicts": "verdicts on packets that the kernel no longer had",
+}
 
 
 cdef class Queue:
     """One NFQUEUE queue and the engine that judges its packets.
 
-    `length` is how many packets the kernel holds for us, `copy_range` how many bytes of each it copies (helpers and
-    payload matches need 65535), `fail_open` lets packets through where the queue is full, `gso` takes super-packets.
+    `length` is how many packets the kernel holds for us, `copy_range` how many bytes of each it copies while nobody
+    reads payload, `fail_open` lets packets through where the queue is full, `gso` takes super-packets.
     `on_reject(rejected)` is called with a Rejected for packets that a REJECT rule drops. PermissionError without
     CAP_NET_ADMIN; QueueError where the kernel refuses, as when another program has the queue.
     """
@@ -192,70 +75,45 @@ cdef class Queue:
             raise ValueError(f"length: at least one packet expected, not {length}")
         self.core = engine
         self.number = number
-        self.copy_range = copy_range
+        self.copy_range = min(copy_range, COPY_MOST)
+        self.copying = COPY_MOST if engine.wants_payload() else self.copy_range
+        self.length = length
+        self.most_held = <uint32_t> length // 2
         self.on_reject = on_reject
+        self.busy = threading.RLock()
+        self.log = logging.getLogger("fastfw.drivers")
+        self.told = {"at": -LOG_SECONDS}
         # the engine's clock is the wall clock as it was now, carried on by one that never jumps
         self.clock_offset = time.time_ns() - boot_clock()
-        self.buffer_size = (copy_range + 512 + 63) // 64 * 64
-        self.buffers = <uint8_t *> malloc(<size_t> RECEIVE * self.buffer_size)
         self.verdicts = <uint8_t *> malloc(VERDICT_ROOM)
-        if self.buffers == NULL or self.verdicts == NULL:
+        if self.verdicts == NULL:
             raise MemoryError("no memory for the queue's buffers")
+        self.netlink = open_queue(number, self.copying, length, fail_open, gso, receive_buffer)
+        self.socket = self.netlink.fileno()
         self.wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.open(length, fail_open, gso, receive_buffer)
-
-    def open(self, length, fail_open, gso, receive_buffer):
-        """Bind the queue, each request acknowledged by the kernel."""
-        kind = sockets.SOCK_RAW | sockets.SOCK_CLOEXEC
-        netlink = sockets.socket(sockets.AF_NETLINK, kind, NETLINK_NETFILTER_PROTOCOL)
-        try:
-            netlink.bind((0, 0))
-            netlink.settimeout(5)
-            flags = (QUEUE_FAIL_OPEN if fail_open else 0) | (QUEUE_GSO if gso else 0)
-            self.ask(netlink, "bind", (CONFIG_COMMAND, bytes([COMMAND_BIND, 0, 0, 0])))
-            self.ask(netlink, "set the copy range of",
-                     (CONFIG_COPY, self.copy_range.to_bytes(4, "big") + bytes([COPY_PACKET])))
-            self.ask(netlink, "set the length of", (CONFIG_LENGTH, length.to_bytes(4, "big")))
-            self.ask(netlink, "set the flags of", (CONFIG_FLAGS, flags.to_bytes(4, "big")),
-                     (CONFIG_MASK, (QUEUE_FAIL_OPEN | QUEUE_GSO).to_bytes(4, "big")))
-            for option in (33, sockets.SO_RCVBUF):       # SO_RCVBUFFORCE, which needs CAP_NET_ADMIN
-                try:
-                    netlink.setsockopt(sockets.SOL_SOCKET, option, receive_buffer)
-                    break
-                except OSError:
-                    continue
-            netlink.setsockopt(NETLINK_LEVEL, NETLINK_OPTION_NO_ENOBUFS, 1)
-        except BaseException:
-            netlink.close()
-            raise
-        netlink.setblocking(False)
-        self.socket = netlink.detach()
-
-    def ask(self, netlink, what, *attributes):
-        """Send one configuration request and wait for the kernel's word on it."""
-        netlink.send(config_message(self.number, *attributes))
-        while True:
-            answer = netlink.recv(65536)
-            if int.from_bytes(answer[4:6], "little") == MESSAGE_ERROR:
-                break
-        code = -int.from_bytes(answer[16:20], "little", signed=True)
-        if code in (errno.EPERM, errno.EBUSY) and queue_line(self.number) is not None:
-            raise QueueError(errno.EBUSY, f"queue {self.number}: another program has it")
-        if code == errno.EPERM:
-            raise PermissionError(code, f"queue {self.number}: not allowed to {what} it: CAP_NET_ADMIN is needed")
-        if code:
-            raise QueueError(code, f"queue {self.number}: the kernel would not {what} it: {os.strerror(code)}")
 
     def __dealloc__(self):
         free(self.buffers)
         free(self.verdicts)
-        free(self.held)
+        held_free(&self.held)
+        if self.wakeup >= 0:
+            os.close(self.wakeup)
+
+    # -- who serves it ------------------------------------------------------------------------------------------------
 
     def close(self):
-        """Give the queue back; the kernel drops what it still holds for it (or lets it through: --queue-bypass)."""
+        """Give the queue back, once `run` has ended if a thread is in it; the kernel drops what it still holds for it
+        (or lets it through: --queue-bypass)."""
+        self.closing = True
+        self.stop()
+        with self.busy:
+            self.shut()
+
+    def shut(self):
+        """Close what is open. Nobody else serves the queue."""
         if self.socket >= 0:
-            os.close(self.socket)
             self.socket = -1
+            self.netlink.close()
         if self.wakeup >= 0:
             os.close(self.wakeup)
             self.wakeup = -1
@@ -267,7 +125,7 @@ cdef class Queue:
         self.close()
 
     def fileno(self):
-        """The socket, for select and event loops."""
+        """The socket, for select and event loops; -1 once closed."""
         return self.socket
 
     @property
@@ -276,63 +134,97 @@ cdef class Queue:
         return boot_clock() + self.clock_offset
 
     def stop(self):
-        """End `run`, from any thread or signal handler."""
+        """End `run`, from any thread or signal handler; one that has not begun ends at once."""
         self.stopping = True
         if self.wakeup >= 0:
             os.eventfd_write(self.wakeup, 1)
 
     def poll(self):
         """Judge what has come, without waiting; how many packets that was."""
-        cdef int done, total = 0
-        if self.socket < 0:
-            raise ValueError("the queue is closed")
-        with nogil:
-            while True:
-                done = self.serve()
-                if done <= 0:
-                    break
-                total += done
-            self.drop_overdue(boot_clock() + self.clock_offset)
-        if done < 0:
-            raise QueueError(-done, f"queue {self.number}: {os.strerror(-done)}")
+        cdef int done = 0, total = 0
+        with self.busy:
+            if self.socket < 0:
+                raise ValueError("the queue is closed")
+            with nogil:
+                while self.socket >= 0:
+                    done = self.serve()
+                    if done <= 0:
+                        break
+                    total += done
+            self.tend(done)
         return total
 
     def run(self):
-        """Judge packets until `stop` is called."""
+        """Judge packets until `stop` is called. QueueError where the socket fails."""
         cdef pollfd fds[2]
         cdef int done = 0
-        if self.socket < 0:
-            raise ValueError("the queue is closed")
-        fds[0].fd = self.socket
-        fds[1].fd = self.wakeup
-        fds[0].events = POLLIN
-        fds[1].events = POLLIN
-        while not self.stopping:
-            with nogil:
-                if poll(fds, 2, 1000) >= 0 and fds[0].revents:
-                    while not self.stopping:
-                        done = self.serve()
-                        if done <= 0:
-                            break
-                self.drop_overdue(boot_clock() + self.clock_offset)
-            if done < 0:
-                raise QueueError(-done, f"queue {self.number}: {os.strerror(-done)}")
-        self.stopping = False
-        os.eventfd_read(self.wakeup)
+        if not self.busy.acquire(blocking=False):
+            raise RuntimeError(f"queue {self.number}: another thread serves it")
+        try:
+            if self.socket < 0:
+                raise ValueError("the queue is closed")
+            fds[0].fd = self.socket
+            fds[1].fd = self.wakeup
+            fds[0].events = POLLIN
+            fds[1].events = POLLIN
+            while not self.stopping:
+                with nogil:
+                    if poll(fds, 2, 1000) >= 0 and fds[0].revents:
+                        while not self.stopping:
+                            done = self.serve()
+                            if done <= 0 or boot_clock() >= self.tend_at:
+                                break
+                self.tend(done)
+            self.stopping = False
+            if self.wakeup >= 0:
+                os.eventfd_read(self.wakeup)
+        finally:
+            if self.closing:
+                self.shut()
+            self.busy.release()
+
+    def tend(self, int done):
+        """What is not for every packet: raise what the socket said; once a second drop overdue fragments, forget
+        interfaces' names, ask for whole packets no longer than they are needed, and log losses."""
+        cdef int64_t now = boot_clock()
+        if done < 0:
+            raise QueueError(-done, f"queue {self.number}: {os.strerror(-done)}")
+        if now < self.tend_at or self.socket < 0:
+            return
+        self.tend_at = now + SECOND
+        memset(self.interface_of, 0, sizeof(self.interface_of))
+        with nogil:
+            self.release(0, now + self.clock_offset, NF_DROP_VERDICT)
+            if self.core.wants_payload():
+                self.copy_whole()
+            elif self.copying > self.copy_range:
+                self.copying = self.copy_range
+                self.ask_copies()
+            self.flush()
+        if now // SECOND - self.told["at"] >= LOG_SECONDS:
+            counts = self.statistics()
+            lines = [f"{counts[name] - self.told.get(name, 0)}: {what}" for name, what in LOSSES.items()
+                     if counts[name] > self.told.get(name, 0)]
+            if lines:
+                self.log.warning("queue %d: lost packets (%s)", self.number, "; ".join(lines))
+                self.told = {**counts, "at": now // SECOND}
 
     def statistics(self):
-        """Counts of this queue: received, accepted, dropped, overruns, refused_verdicts, and the kernel's own
-        queue_dropped (the queue was full) and user_dropped (the socket was)."""
+        """Counts of this queue: received, accepted, dropped, repeated, refused_verdicts; held: fragments that wait now;
+        and the kernel's own queue_dropped (the queue was full) and user_dropped (the socket was)."""
         counts = {
-            "received": self.received, "accepted": self.accepted, "dropped": self.dropped,
-            "overruns": self.overruns, "refused_verdicts": self.refused_verdicts, "held": self.held_count,
-            "queue_dropped": 0, "user_dropped": 0,
+            "received": self.received, "accepted": self.accepted, "dropped": self.dropped, "repeated": self.repeated,
+            "refused_verdicts": self.refused_verdicts, "held": self.held.count, "queue_dropped": 0, "user_dropped": 0,
         }
         fields = queue_line(self.number)
         if fields is not None:
             counts["queue_dropped"] = int(fields[5])
             counts["user_dropped"] = int(fields[6])
+        elif self.socket >= 0:
+            counts["user_dropped"] = overruns(self.netlink)
         return counts
+
+    # -- packets ------------------------------------------------------------------------------------------------------
 
     cdef int serve(self) noexcept nogil:
         """Receive, judge and answer one batch; how many messages it had, 0 for none, -errno where the socket failed."""
@@ -343,6 +235,13 @@ cdef class Queue:
         cdef const uint8_t *at
         cdef const netlink_message *head
         cdef uint32_t left
+        if self.buffer_size < <uint32_t> self.copying + MESSAGE_ROOM:
+            free(self.buffers)
+            self.buffer_size = (<uint32_t> self.copying + MESSAGE_ROOM + 63) // 64 * 64
+            self.buffers = <uint8_t *> malloc(<size_t> RECEIVE * self.buffer_size)
+            if self.buffers == NULL:
+                self.buffer_size = 0
+                return -OUT_OF_MEMORY
         memset(messages, 0, sizeof(messages))
         for i in range(RECEIVE):
             vectors[i].iov_base = self.buffers + <size_t> i * self.buffer_size
@@ -352,9 +251,10 @@ cdef class Queue:
         came = recvmmsg(self.socket, messages, RECEIVE, MSG_DONTWAIT, NULL)
         if came < 0:
             if error == ENOBUFS:
-                self.overruns += 1
                 return 1
             return 0 if error == EAGAIN or error == EINTR else -error
+        if self.core.wants_payload():
+            self.copy_whole()
         for i in range(came):
             at = <const uint8_t *> vectors[i].iov_base
             left = messages[i].msg_len
@@ -373,16 +273,38 @@ cdef class Queue:
             self.core.run(self.packets, n)
             pthread_mutex_unlock(&self.core.lock)
             self.answer(n)
+        self.flush()
         return came
 
+    cdef void copy_whole(self) noexcept nogil:
+        """Let whole packets come from now on."""
+        if self.copying < COPY_MOST:
+            self.copying = COPY_MOST
+            self.ask_copies()
+
+    cdef void ask_copies(self) noexcept nogil:
+        """Tell the kernel how many bytes of each packet are wanted."""
+        cdef uint32_t message[8]
+        cdef netlink_message *head = <netlink_message *> message
+        memset(message, 0, sizeof(message))
+        head.length = sizeof(message)
+        head.type = QUEUE_CONFIG
+        head.flags = FLAG_REQUEST
+        head.resource = htons(<uint16_t> self.number)
+        message[5] = 9 | <uint32_t> CONFIG_COPY << 16
+        message[6] = htonl(<uint32_t> self.copying)
+        message[7] = COPY_PACKET
+        if send(self.socket, message, sizeof(message), 0) < 0:
+            self.refused_verdicts += 1
+
     cdef bint read_packet(self, const uint8_t *message, uint32_t size, uint32_t at) noexcept nogil:
-        """Read one queued packet's attributes into place `at` of the batch; False where it names no packet."""
+        """Read one queued packet's attributes into place `at` of the batch; False where there is nothing to judge."""
         cdef Packet *p = &self.packets[at]
         cdef uint32_t here = sizeof(netlink_message), length, body
         cdef uint16_t kind
         cdef uint32_t skb = 0, whole = 0
         cdef uint8_t hook = 0
-        cdef bint named = False
+        cdef bint named = False, came_in = False
         cdef const uint8_t *data
         p.data = message
         p.have = 0
@@ -409,6 +331,7 @@ cdef class Queue:
                     p.mark = be32(data)
                 elif kind == ATTR_IN:
                     p.iif = self.interface_number(be32(data))
+                    came_in = True
                 elif kind == ATTR_OUT:
                     p.oif = self.interface_number(be32(data))
                 elif kind == ATTR_CAPTURED:
@@ -417,46 +340,44 @@ cdef class Queue:
                     skb = be32(data)
             here += (length + 3) & ~(<uint32_t> 3)
         p.length = whole if whole > p.have else p.have
-        p.hook = HOOK_INPUT if hook == AT_INPUT else (HOOK_OUTPUT if hook == AT_OUTPUT else HOOK_FORWARD)
+        if named and p.have < p.length and p.have < <uint32_t> self.copying:
+            # it was queued before whole packets were asked for
+            self.repeated += 1
+            self.say(QUEUE_VERDICT, self.ids[at], NF_REPEAT_VERDICT, False, 0)
+            return False
+        p.hook = hook_of(hook, came_in)
         p.no_verify = not skb & SKB_CHECKSUM_NOT_VERIFIED
         p.now = boot_clock() + self.clock_offset
         self.marks[at] = p.mark
         return named
 
     cdef uint16_t interface_number(self, uint32_t index) noexcept nogil:
-        """The engine's number of an interface; names are asked for anew every second, since interfaces come and go."""
-        cdef int64_t now
+        """The engine's number of an interface; `tend` has names asked for anew, since interfaces come and go."""
         if index >= INTERFACES:
             return self.ask_interface(index)
         if self.interface_of[index] == 0:
-            self.interface_of[index] = self.ask_interface(index) + 1
-        now = boot_clock()
-        if now > self.interfaces_until:
-            memset(self.interface_of, 0, sizeof(self.interface_of))
-            self.interfaces_until = now + 1_000_000_000
             self.interface_of[index] = self.ask_interface(index) + 1
         return self.interface_of[index] - 1
 
     cdef uint16_t ask_interface(self, uint32_t index) noexcept with gil:
         try:
-            return self.core.interface(sockets.if_indextoname(index))
+            return self.core.interface(if_indextoname(index))
         except (OSError, ValueError):
             return 0
 
     cdef void answer(self, uint32_t n) noexcept nogil:
-        """Give the kernel its verdicts. Where nothing is held and no mark changed, whatever is accepted goes in one
-        message: it speaks for all packets up to its number that have had none yet, so the others are answered before
-        it."""
-        cdef uint32_t i, last = 0, verdict
-        cdef bint batch = self.held_count == 0, any_accepted = False, marked
+        """Give the kernel its verdicts, in the order the packets came. A run of one verdict is one message: it speaks
+        for all packets up to its number that have had none yet, so not while some of them are held."""
+        cdef uint32_t i, verdict, run = 0, run_verdict = 0, run_mark = 0, last = 0
+        cdef bint batch = self.held.count == 0, marked, run_marked = False
         cdef Packet *p
         for i in range(n):
-            if self.packets[i].verdict == VERDICT_HOLD or self.packets[i].mark != self.marks[i]:
+            if self.packets[i].verdict == VERDICT_HOLD:
                 batch = False
         for i in range(n):
             p = &self.packets[i]
             if p.verdict == VERDICT_HOLD:
-                self.hold(datagram_of(p), self.ids[i], p.now + <int64_t> REASSEMBLY_SECONDS * 1_000_000_000)
+                self.hold(datagram_of(p), self.ids[i], p.now + REASSEMBLY_SECONDS * SECOND)
                 continue
             if p.verdict == VERDICT_REJECT and self.on_reject is not None:
                 self.tell_reject(p)
@@ -466,29 +387,32 @@ cdef class Queue:
                 self.accepted += 1
             else:
                 self.dropped += 1
-            if self.held_count and p.frag_off and p.kind != KIND_FRAGMENT:
+            if self.held.count and p.frag_off and p.kind != KIND_FRAGMENT:
                 # it completed its datagram: all its pieces share the decision
-                self.release(datagram_of(p), verdict)
-            if batch and verdict == NF_ACCEPT_VERDICT:
-                any_accepted = True
-                last = self.ids[i]
-                continue
-            marked = p.mark != self.marks[i]
-            self.say(QUEUE_VERDICT, self.ids[i], verdict, marked, p.mark)
-        if any_accepted:
-            self.say(QUEUE_VERDICT_BATCH, last, NF_ACCEPT_VERDICT, False, 0)
-        self.flush()
+                self.release(datagram_of(p), 0, verdict)
+            marked = verdict == NF_ACCEPT_VERDICT and p.mark != self.marks[i]
+            if run and not (batch and verdict == run_verdict and marked == run_marked
+                            and (not marked or p.mark == run_mark)):
+                self.say(QUEUE_VERDICT_BATCH if run > 1 else QUEUE_VERDICT, last, run_verdict, run_marked, run_mark)
+                run = 0
+            run += 1
+            run_verdict = verdict
+            run_marked = marked
+            run_mark = p.mark
+            last = self.ids[i]
+        if run:
+            self.say(QUEUE_VERDICT_BATCH if run > 1 else QUEUE_VERDICT, last, run_verdict, run_marked, run_mark)
 
     cdef void say(self, uint16_t kind, uint32_t id, uint32_t verdict, bint with_mark, uint32_t mark) noexcept nogil:
         cdef uint8_t *at
         cdef netlink_message *head
         cdef uint32_t *words
-        if self.verdict_bytes + 40 > VERDICT_ROOM:
+        if self.verdict_bytes + VERDICT_SIZE > VERDICT_ROOM:
             self.flush()
         at = self.verdicts + self.verdict_bytes
         head = <netlink_message *> at
         memset(head, 0, sizeof(netlink_message))
-        head.length = 40 if with_mark else 32
+        head.length = VERDICT_SIZE if with_mark else VERDICT_SIZE - 8
         head.type = kind
         head.flags = FLAG_REQUEST
         head.resource = htons(<uint16_t> self.number)
@@ -507,50 +431,30 @@ cdef class Queue:
         self.verdict_bytes = 0
 
     cdef void hold(self, uint64_t datagram, uint32_t id, int64_t until) noexcept nogil:
-        cdef Held *grown
-        if self.held_count == self.held_room:
-            grown = <Held *> realloc(self.held, (self.held_room * 2 + 64) * sizeof(Held))
-            if grown == NULL:
-                self.say(QUEUE_VERDICT, id, NF_DROP_VERDICT, False, 0)
-                return
-            self.held = grown
-            self.held_room = self.held_room * 2 + 64
-        self.held[self.held_count].datagram = datagram
-        self.held[self.held_count].id = id
-        self.held[self.held_count].until = until
-        self.held_count += 1
+        """Let a fragment wait. Half the queue may: where more would, the datagram that began first goes."""
+        if self.held.count >= self.most_held and self.held.count:
+            self.release(self.held.items[0].datagram, 0, NF_DROP_VERDICT)
+        if not held_add(&self.held, datagram, id, until):
+            self.dropped += 1
+            self.say(QUEUE_VERDICT, id, NF_DROP_VERDICT, False, 0)
 
-    cdef void release(self, uint64_t datagram, uint32_t verdict) noexcept nogil:
-        """Give the held pieces of a datagram the verdict of the whole, in the order they came."""
-        cdef uint32_t i, kept = 0
-        for i in range(self.held_count):
-            if self.held[i].datagram == datagram:
-                self.say(QUEUE_VERDICT, self.held[i].id, verdict, False, 0)
-            else:
-                self.held[kept] = self.held[i]
-                kept += 1
-        self.held_count = kept
-
-    cdef void drop_overdue(self, int64_t now) noexcept nogil:
-        """Drop the held pieces whose datagram never became whole."""
-        cdef uint32_t i, kept = 0
-        if not self.held_count:
+    cdef void release(self, uint64_t datagram, int64_t now, uint32_t verdict) noexcept nogil:
+        """Give the held pieces of a datagram, or with 0 those that have waited until `now`, a verdict, in the order
+        they came."""
+        cdef uint32_t i, count
+        if not self.held.count:
             return
-        for i in range(self.held_count):
-            if self.held[i].until <= now:
-                self.say(QUEUE_VERDICT, self.held[i].id, NF_DROP_VERDICT, False, 0)
-                self.dropped += 1
-            else:
-                self.held[kept] = self.held[i]
-                kept += 1
-        self.held_count = kept
-        self.flush()
+        count = held_take(&self.held, datagram, now)
+        for i in range(count):
+            self.say(QUEUE_VERDICT, self.held.taken[i], verdict, False, 0)
+        if verdict == NF_ACCEPT_VERDICT:
+            self.accepted += count
+        else:
+            self.dropped += count
 
     cdef void tell_reject(self, const Packet *p) noexcept with gil:
         try:
             self.on_reject(Rejected((<const char *> p.data)[:p.have], p.family, p.hook, p.rule,
                                     list(self.core.interfaces)[p.iif], bool(p.no_verify)))
         except Exception:
-            import logging
-
-            logging.getLogger("fastfw.drivers").exception("queue %d: on_reject failed", self.number)
+            self.log.exception("queue %d: on_reject failed", self.number)

@@ -183,6 +183,7 @@ def tcpmss(match: TcpMss, assembly: Assembly) -> Iterator[Predicate]:
 
 def string(match: String, assembly: Assembly) -> Iterator[Predicate]:
     """A text in the packet, its headers included."""
+    assembly.reads_payload = True
     pattern = match.pattern + bytes(-len(match.pattern) % 8)
     place = assembly.wide(*(int.from_bytes(pattern[i : i + 8], "little") for i in range(0, len(pattern), 8)))
     yield predicate(

@@ -1,0 +1,110 @@
+"""How a packet queue is asked for and set up. A queue belongs to the socket that bound it and goes with it."""
+import errno
+import os
+import socket as sockets
+
+from libc.stdint cimport uint64_t
+
+from fastfw.core.bytes cimport be16, raw32, raw64
+from fastfw.core.wire cimport Packet
+
+
+class QueueError(OSError):
+    """The kernel would not do what was asked of its queue."""
+
+
+cdef uint64_t datagram_of(const Packet *p) noexcept nogil:
+    cdef uint64_t a, b
+    if p.family == 4:
+        a = raw64(p.data + 12)
+        b = <uint64_t> be16(p.data + 4) << 8 | p.data[9]
+    else:
+        a = raw64(p.data + 8) ^ raw64(p.data + 16) * 3 ^ raw64(p.data + 24) * 5 ^ raw64(p.data + 32) * 7
+        b = raw32(p.data + p.l4 + 4) if p.l4 + 8 <= p.have else 0
+    return (a ^ (a >> 29)) * <uint64_t> 0x9e3779b97f4a7c15 ^ b * <uint64_t> 0xbf58476d1ce4e5b9 ^ 1
+
+
+def queue_line(number):
+    """The fields of a queue that some program has, as /proc/net/netfilter/nfnetlink_queue prints them; None without
+    one, or without the right to read it."""
+    try:
+        with open("/proc/net/netfilter/nfnetlink_queue") as file:
+            for line in file:
+                fields = line.split()
+                if int(fields[0]) == number:
+                    return fields
+    except OSError:
+        pass
+    return None
+
+
+def config_message(number, *attributes):
+    """One NFQNL_MSG_CONFIG request; attributes are (type, bytes)."""
+    body = b"".join(
+        (len(data) + 4).to_bytes(2, "little") + kind.to_bytes(2, "little") + data + bytes(3 - (len(data) + 3) % 4)
+        for kind, data in attributes
+    )
+    return (
+        (20 + len(body)).to_bytes(4, "little") + QUEUE_CONFIG.to_bytes(2, "little")
+        + (FLAG_REQUEST | FLAG_ACK).to_bytes(2, "little") + bytes(8)
+        + bytes([0, 0]) + number.to_bytes(2, "big") + body
+    )
+
+
+def copy_attribute(size):
+    """The attribute that asks for `size` bytes of each packet."""
+    return CONFIG_COPY, size.to_bytes(4, "big") + bytes([COPY_PACKET])
+
+
+def ask(netlink, number, what, *attributes):
+    """Send one configuration request and wait for the kernel's word on it."""
+    netlink.send(config_message(number, *attributes))
+    while True:
+        answer = netlink.recv(65536)
+        if int.from_bytes(answer[4:6], "little") == MESSAGE_ERROR:
+            break
+    code = -int.from_bytes(answer[16:20], "little", signed=True)
+    if code in (errno.EPERM, errno.EBUSY) and queue_line(number) is not None:
+        raise QueueError(errno.EBUSY, f"queue {number}: another program has it")
+    if code == errno.EPERM:
+        raise PermissionError(code, f"queue {number}: not allowed to {what} it: CAP_NET_ADMIN is needed")
+    if code:
+        raise QueueError(code, f"queue {number}: the kernel would not {what} it: {os.strerror(code)}")
+
+
+def open_queue(number, copy_range, length, fail_open, gso, receive_buffer):
+    """Bind a queue, each request acknowledged by the kernel; returns the socket, which does not block."""
+    kind = sockets.SOCK_RAW | sockets.SOCK_CLOEXEC
+    netlink = sockets.socket(sockets.AF_NETLINK, kind, NETLINK_NETFILTER_PROTOCOL)
+    try:
+        netlink.bind((0, 0))
+        netlink.settimeout(5)
+        flags = (QUEUE_FAIL_OPEN if fail_open else 0) | (QUEUE_GSO if gso else 0)
+        ask(netlink, number, "bind", (CONFIG_COMMAND, bytes([COMMAND_BIND, 0, 0, 0])))
+        ask(netlink, number, "set the length of", (CONFIG_LENGTH, length.to_bytes(4, "big")))
+        ask(netlink, number, "set the flags of", (CONFIG_FLAGS, flags.to_bytes(4, "big")),
+            (CONFIG_MASK, (QUEUE_FAIL_OPEN | QUEUE_GSO).to_bytes(4, "big")))
+        for option in (SOCKET_BUFFER_FORCE, sockets.SO_RCVBUF):       # the first needs CAP_NET_ADMIN
+            try:
+                netlink.setsockopt(sockets.SOL_SOCKET, option, receive_buffer)
+                break
+            except OSError:
+                continue
+        # what finds no room is counted (overruns); told, it would cost a system call that brings nothing
+        netlink.setsockopt(NETLINK_LEVEL, NETLINK_OPTION_NO_ENOBUFS, 1)
+        # packets come from here on
+        ask(netlink, number, "set the copy range of", copy_attribute(copy_range))
+        netlink.setblocking(False)
+        return netlink
+    except TimeoutError:
+        netlink.close()
+        raise QueueError(errno.ETIMEDOUT, f"queue {number}: the kernel does not answer") from None
+    except BaseException:
+        netlink.close()
+        raise
+
+
+def overruns(netlink):
+    """How many messages found no room in a netlink socket."""
+    words = netlink.getsockopt(sockets.SOL_SOCKET, SOCKET_MEMORY, 4 * (SOCKET_MEMORY_DROPS + 1))
+    return int.from_bytes(words[4 * SOCKET_MEMORY_DROPS:][:4], "little")
