@@ -1,88 +1,22 @@
-"""The NFQUEUE driver on real traffic, in a network namespace of its own."""
+"""What both queue drivers do on real traffic, in a network namespace of its own."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
-from fastfw import Engine
-from fastfw.drivers.nfqueue import Queue
-
-live = [
-    pytest.mark.live,
-    pytest.mark.skipif(os.geteuid() != 0, reason="live queues need root"),
-    pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="live queues need iptables-legacy"),
-]
-
-PROLOGUE = """
-import json, socket, subprocess, threading
-import fastfw
-from fastfw.drivers.nfqueue import Queue, QueueError
-
-def shell(command):
-    subprocess.run(command, shell=True, check=True)
-
-shell("ip link set lo up")
-for chain in ("INPUT -p udp", "INPUT -p tcp"):
-    shell(f"iptables-legacy -A {chain} -j NFQUEUE --queue-num 3")
-RULES = '''*filter
-:INPUT DROP [0:0]
-:FORWARD DROP [0:0]
-:OUTPUT ACCEPT [0:0]
--A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
--A INPUT -i lo -p udp -m udp --dport 5000 -j ACCEPT
--A INPUT -p udp -m udp --dport 5002 -j REJECT
--A INPUT -p tcp -m tcp --dport 6000 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT
-COMMIT
-'''
-FORWARD_RULES = '''*filter
-:FORWARD DROP [0:0]
--A FORWARD -p udp -m udp --dport 5000 -j ACCEPT
-COMMIT
-'''
-engine = fastfw.Engine(rules4=fastfw.Ruleset.parse(RULES))
-
-def receiver(port):
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind(("127.0.0.1", port))
-    return made
-
-def arrives(sock, seconds=20):
-    # a wait for what must not come may be short, any other is long
-    sock.settimeout(seconds)
-    try:
-        return sock.recv(65536)
-    except TimeoutError:
-        return None
-"""
+from drivers.queue_space import DRIVERS, in_namespace, live
 
 
-def in_namespace(program: str) -> dict[str, object]:
-    """Run a program in a new network namespace; what it prints last is its result."""
-    source = PROLOGUE + textwrap.dedent(program)
-    done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", source], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(result, dict)
-    return result
-
-
+@pytest.mark.parametrize("driver", DRIVERS)
 class TestLive:
     """A queue on the loopback device, the engine's rules alone deciding."""
 
     pytestmark = live
 
-    def test_rules_decide(self) -> None:
+    def test_rules_decide(self, driver: str) -> None:
         """What the rules accept arrives, what they drop does not, what they reject is handed to on_reject."""
-        result = in_namespace("""
+        result = in_namespace(
+            """
             rejected = []
             queue = Queue(engine, 3, on_reject=rejected.append)
             thread = threading.Thread(target=queue.run)
@@ -94,18 +28,22 @@ class TestLive:
             got = [arrives(good), arrives(bad, 1), arrives(refused, 1)]
             queue.stop()
             thread.join()
-            print(json.dumps({"got": [g and g.decode() for g in got], "rejected": [[r.packet[-5:].decode(), engine.rule_name(r.family, r.rule), r.hook, r.in_interface, r.vouched]
-                                           for r in rejected],
-                              **queue.statistics(), "count": engine.conntrack_count}))
-        """)
+            told = [[r.packet[-5:].decode(), engine.rule_name(r.family, r.rule), r.hook, r.in_interface, r.vouched]
+                    for r in rejected]
+            print(json.dumps({"got": [g and g.decode() for g in got], "rejected": told, **queue.statistics(),
+                              "count": engine.conntrack_count}))
+        """,
+            driver,
+        )
         assert result["got"] == ["hello", None, None]
         assert result["rejected"] == [["hello", "filter:INPUT:rule:3", 1, "lo", True]]
         assert (result["received"], result["accepted"], result["dropped"]) == (3, 1, 2)
         assert result["count"] == 1, "what is dropped leaves no entry"
 
-    def test_bulk_tcp(self) -> None:
+    def test_bulk_tcp(self, driver: str) -> None:
         """Super-packets with checksums not yet written, cut at the copy range, pass as the stream they are."""
-        result = in_namespace("""
+        result = in_namespace(
+            """
             queue = Queue(engine, 3)
             thread = threading.Thread(target=queue.run)
             thread.start()
@@ -128,15 +66,18 @@ class TestLive:
             thread.join()
             print(json.dumps({"total": total, "lines": lines, "invalid": engine.counters["invalid"],
                               **queue.statistics()}))
-        """)
+        """,
+            driver,
+        )
         assert result["total"] == 50_000_000
         assert result["invalid"] == 0
         assert result["dropped"] == 0
         assert "[ASSURED]" in result["lines"][0]  # type: ignore[index]
 
-    def test_event_loop(self) -> None:
+    def test_event_loop(self, driver: str) -> None:
         """Without a thread: poll() judges what has come and says how much that was."""
-        result = in_namespace("""
+        result = in_namespace(
+            """
             import select
             with Queue(engine, 3) as queue:
                 sender, sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), receiver(5000)
@@ -145,12 +86,15 @@ class TestLive:
                     sender.sendto(b"x", ("127.0.0.1", 5000))
                 select.select([queue.fileno()], [], [], 2)
                 print(json.dumps({"idle": idle, "judged": queue.poll(), "first": arrives(sink).decode()}))
-        """)
+        """,
+            driver,
+        )
         assert result == {"idle": 0, "judged": 10, "first": "x"}
 
-    def test_fragments(self) -> None:
+    def test_fragments(self, driver: str) -> None:
         """The pieces of a datagram wait for the last one and then share its decision: all go on, or none does."""
-        result = in_namespace("""
+        result = in_namespace(
+            """
             # addresses a router forwards to, unlike loopback ones
             shell("ip link set lo mtu 1500; ip addr add 10.0.0.1/32 dev lo; ip addr add fd00::1/128 dev lo nodad")
             for tables in ("iptables-legacy", "ip6tables-legacy"):
@@ -174,7 +118,9 @@ class TestLive:
                 queue.stop()
                 thread.join()
                 print(json.dumps({**got, "held": queue.statistics()["held"]}))
-        """)
+        """,
+            driver,
+        )
         assert result == {
             "10.0.0.1 5000": [5000, 4000, 100],
             "10.0.0.1 5001": [],
@@ -183,9 +129,10 @@ class TestLive:
             "held": 0,
         }
 
-    def test_taken_queue(self) -> None:
+    def test_taken_queue(self, driver: str) -> None:
         """A queue that another program has is one clear error."""
-        result = in_namespace("""
+        result = in_namespace(
+            """
             first = Queue(engine, 3)
             try:
                 Queue(engine, 3)
@@ -195,30 +142,131 @@ class TestLive:
             first.close()
             Queue(engine, 3).close()
             print(json.dumps({"said": said}))
-        """)
+        """,
+            driver,
+        )
         assert "queue 3" in str(result["said"])
 
-
-@pytest.mark.parametrize(
-    ("arguments", "wrong"),
-    [({"number": 70000}, "number"), ({"copy_range": 20}, "copy_range"), ({"length": 0}, "length")],
-)
-def test_bad_arguments(arguments: dict[str, int], wrong: str) -> None:
-    """Arguments out of range are refused by name before anything is opened."""
-    with pytest.raises(ValueError, match=wrong):
-        Queue(Engine(settings={"nf_conntrack_max": 10}), **arguments)
-
-
-def test_without_rights() -> None:
-    """Without CAP_NET_ADMIN the error says so."""
-    if os.geteuid() == 0:
-        code = (
-            "import os, fastfw; from fastfw.drivers.nfqueue import Queue; os.setgid(65534); os.setuid(65534)\n"
-            "try: Queue(fastfw.Engine(settings={'nf_conntrack_max': 10}), 9)\n"
-            "except PermissionError as error: print(error)"
+    def test_verdicts_in_runs(self, driver: str) -> None:
+        """Of many packets in one batch each has its own verdict, whatever its neighbours have, and the order stays."""
+        result = in_namespace(
+            """
+            import random
+            with Queue(engine, 3) as queue:
+                good, bad = receiver(5000), receiver(5001)
+                good.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+                senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+                chance, sent = random.Random(5), []
+                for i in range(600):
+                    port = 5000 if chance.random() < 0.7 else 5001
+                    senders[port == 5001].sendto(str(i).encode(), ("127.0.0.1", port))
+                    if port == 5000:
+                        sent.append(i)
+                judged = queue.poll()
+                got = [int(arrives(good)) for _ in sent]
+                print(json.dumps({"judged": judged, "same": got == sent, "good": len(sent), "more": arrives(bad, 0.5),
+                                  **queue.statistics()}))
+        """,
+            driver,
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "CAP_NET_ADMIN" in done.stdout + done.stderr
-    else:
-        with pytest.raises(PermissionError, match="CAP_NET_ADMIN"):
-            Queue(Engine(settings={"nf_conntrack_max": 10}), 9)
+        assert result["judged"] == 600
+        assert result["same"], "what is accepted arrives in order"
+        assert result["more"] is None
+        assert (result["accepted"], result["dropped"]) == (result["good"], 600 - int(str(result["good"])))
+
+    def test_marks(self, driver: str) -> None:
+        """A mark that the rules set goes to the kernel with the verdict, and one that a packet brought stays."""
+        result = in_namespace(
+            """
+            shell("iptables-legacy -F; iptables-legacy -t mangle -A INPUT -p udp -j NFQUEUE --queue-num 3")
+            shell("iptables-legacy -t mangle -A OUTPUT -p udp --dport 5001 -j MARK --set-mark 9")
+            for mark in (7, 9):
+                shell(f"iptables-legacy -A INPUT -p udp -m mark --mark {mark}")
+            marking = fastfw.Ruleset.parse("*mangle\\n:INPUT ACCEPT\\n-A INPUT -p udp --dport 5000 -j MARK --set-mark 7"
+                                           "\\nCOMMIT\\n")
+            with Queue(fastfw.Engine(rules4=marking), 3) as queue:
+                sinks = receiver(5000), receiver(5001)
+                sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                for _ in range(3):
+                    for port in (5000, 5001, 5001):
+                        sender.sendto(b"x", ("127.0.0.1", port))
+                queue.poll()
+            saved = ["iptables-legacy-save", "-c", "-t", "filter"]
+            counted = subprocess.run(saved, capture_output=True, text=True).stdout
+            print(json.dumps({"counts": [line.split(":")[0] for line in counted.splitlines() if line[0] == "["]}))
+        """,
+            driver,
+        )
+        assert result["counts"] == ["[3", "[6"]
+
+    def test_several_queues(self, driver: str) -> None:
+        """Several queues, a thread each, share one engine and its table; each stops at once while packets come."""
+        result = in_namespace(
+            """
+            shell("iptables-legacy -F; iptables-legacy -A INPUT -p udp -j NFQUEUE --queue-balance 3:4")
+            queues = [Queue(engine, number) for number in (3, 4)]
+            threads = [threading.Thread(target=queue.run) for queue in queues]
+            for thread in threads:
+                thread.start()
+            sink = receiver(5000)
+            senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(64)]
+            for place, sender in enumerate(senders):
+                sender.bind((f"127.0.1.{place}", 0))     # queues are balanced by address
+                sender.sendto(b"x", ("127.0.0.1", 5000))
+            got = sum(arrives(sink) == b"x" for _ in senders)
+            flooding = True
+            def flood():
+                while flooding:
+                    senders[0].sendto(b"x", ("127.0.0.1", 5000))
+            flooder = threading.Thread(target=flood)
+            flooder.start()
+            began = time.monotonic()
+            for queue in queues:
+                queue.close()
+            for thread in threads:
+                thread.join()
+            took = time.monotonic() - began
+            flooding = False
+            flooder.join()
+            print(json.dumps({"got": got, "each": [queue.received for queue in queues], "took": took,
+                              "count": engine.conntrack_count}))
+        """,
+            driver,
+        )
+        assert result["got"] == 64
+        assert all(result["each"])  # type: ignore[call-overload]
+        assert result["count"] == 64
+        assert float(str(result["took"])) < 10
+
+    def test_full_queue(self, driver: str) -> None:
+        """What finds the queue full is dropped and counted."""
+        result = in_namespace(
+            """
+            with Queue(engine, 3, length=10) as queue:
+                sink, sender = receiver(5000), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                for _ in range(30):
+                    sender.sendto(b"x", ("127.0.0.1", 5000))
+                judged = queue.poll()
+                print(json.dumps({"judged": judged, **queue.statistics()}))
+        """,
+            driver,
+        )
+        assert (result["judged"], result["queue_dropped"]) == (10, 20)
+
+    def test_many_fragments(self, driver: str) -> None:
+        """Pieces of datagrams that never become whole fill no more than half the queue; the oldest go first."""
+        result = in_namespace(
+            """
+            shell("ip link set lo mtu 1500; ip addr add 10.0.0.1/32 dev lo")
+            shell("iptables-legacy -F; iptables-legacy -t mangle -A PREROUTING -f -j DROP")
+            shell("iptables-legacy -t raw -A PREROUTING ! -f -j NFQUEUE --queue-num 3")
+            with Queue(fastfw.Engine(), 3, length=40) as queue:
+                sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                for _ in range(30):
+                    sender.sendto(bytes(2000), ("10.0.0.1", 5000))
+                queue.poll()
+                print(json.dumps(queue.statistics()))
+        """,
+            driver,
+        )
+        assert (result["received"], result["held"], result["dropped"]) == (30, 20, 10)

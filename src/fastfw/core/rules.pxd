@@ -10,11 +10,8 @@ cdef class Rules:
     cdef Program program
     cdef readonly tuple chains           # (table, chain, index of its first rule, index of its end) in order
     cdef public bint wants_accounting    # a rule asks what connections have carried
-<<<<<<< HEAD
     cdef public tuple notices            # (reason, line, column) of what users are to be told
-=======
     cdef public bint reads_payload       # a rule looks beyond the transport header
->>>>>>> 017a23b (Ask for whole packets while a helper or a rule reads payload, and answer runs of one verdict with one message)
     cdef list patterns                   # (beginning of a name, whether more may follow) of the rules' interfaces
     cpdef void bind_interface(self, int number, str name)
 

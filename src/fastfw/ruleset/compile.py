@@ -188,11 +188,8 @@ class Compiler:
             classify,
         )
         program.wants_accounting = assembly.wants_accounting
-<<<<<<< HEAD
         program.notices = tuple((reason, *place) for reason, place in assembly.notices.items())
-=======
         program.reads_payload = assembly.reads_payload
->>>>>>> 017a23b (Ask for whole packets while a helper or a rule reads payload, and answer runs of one verdict with one message)
         return program
 
 

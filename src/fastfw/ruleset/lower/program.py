@@ -58,12 +58,9 @@ class Assembly:
     status_mask: int = 0
     looks_at_connmark: bool = False
     wants_accounting: bool = False
-<<<<<<< HEAD
     notices: dict[str, tuple[int, int]] = field(default_factory=dict)
     place: tuple[int, int] = (0, 0)
-=======
     reads_payload: bool = False
->>>>>>> 017a23b (Ask for whole packets while a helper or a rule reads payload, and answer runs of one verdict with one message)
     helper_number: Callable[[str], int] = lambda name: 0
 
     def notice(self, reason: str) -> None:

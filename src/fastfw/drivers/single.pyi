@@ -1,0 +1,6 @@
+from fastfw.core.engine import Core
+
+def hook_at(place: int, came_in: bool) -> int: ...
+def judge(
+    engine: Core, packet: bytes, length: int, hook: int, iif: str, oif: str, mark: int, now: int
+) -> tuple[int, int, int, int, int]: ...
