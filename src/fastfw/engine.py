@@ -25,12 +25,13 @@ from fastfw.connection import (
     from_entry,
     from_expect,
 )
-from fastfw.core.engine import DECISION, Core
+from fastfw.core.engine import DECISION, LINK, Core
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.rules import Rules
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove, take_events, watch
 from fastfw.core.terms import Hook, Reason
+from fastfw.declared import declare
 from fastfw.helpers import Helper, HelperError, Spec, parse_spec
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
@@ -103,7 +104,13 @@ class Engine(Core):
 
     `rules4` and `rules6` are Rulesets or None (everything is accepted). `settings` carries sysctl names without the
     `net.netfilter.` prefix; what is not given has the kernel's default. `helpers` are names (`"ftp"`,
-    `"ftp:tcp:2121"`) or Helper objects attached to their ports. `seed` fixes the table's hash (88 bytes) for
+    `"ftp:tcp:2121"`) or Helper objects attached to their ports.
+
+    The rest tells of the host whose firewall this is (docs/matches.md): `local` its addresses
+    (`"192.0.2.1/24%eth0"`, length and interface as they are known), `routes` as `ip route` prints them, `groups` its
+    interfaces' groups by name, `time_zone` its kernel's, in minutes east of UTC; `assume` says of matches that only its
+    kernel could answer, by name, whether they hold: what is not there does not, and a RulesetNotice tells of it.
+    DeclarationError, a ValueError: one of these cannot be. `seed` fixes the table's hash (88 bytes) for
     tests; it is random by default, which is what keeps an attacker from choosing colliding connections.
     """
 
@@ -114,8 +121,14 @@ class Engine(Core):
         settings: Mapping[str, int] | None = None,
         helpers: Iterable[str | Helper | Spec] = (),
         *,
+        local: Iterable[str] = (),
+        routes: Iterable[str] | str = (),
+        groups: Mapping[str, int] | None = None,
+        assume: Mapping[str, bool] | None = None,
+        time_zone: int | None = None,
         seed: bytes | None = None,
     ) -> None:
+        self.declared = declare(local, routes, groups, assume, time_zone)
         values = {name: entry[1] for name, entry in SETTINGS.items()}
         for name, value in (settings or {}).items():
             values[name] = check_setting(name, value)
@@ -159,7 +172,7 @@ class Engine(Core):
             elif rules is not Engine._unset:
                 if not isinstance(rules, Ruleset) or rules.family != family:
                     raise TypeError(f"rules{family}: a Ruleset of family {family} or None expected, not {rules!r:.60}")
-                program = compile_ruleset(rules, helper_number=self._helper_number)
+                program = compile_ruleset(rules, helper_number=self._helper_number, declared=self.declared)
                 compiled.append((family, program, pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
         for family, program, copy in compiled:
             if program is not None and program.wants_accounting and not self.settings["nf_conntrack_acct"]:
@@ -223,12 +236,15 @@ class Engine(Core):
         oif: str = "",
         wire_length: npt.ArrayLike | None = None,
         out: npt.NDArray[np.void] | None = None,
+        link: npt.NDArray[np.void] | None = None,
     ) -> npt.NDArray[np.void]:
         """Judge a batch of packets.
 
         `data` is one contiguous buffer of bytes; `offset` (uint64) and `length` (uint32) address packets that begin
         at the IP header; `time_ns` (int64) is the clock, which never goes back. `wire_length` (uint32) says how long
         packets were that a capture cut short. `hook` is one of FORWARD, INPUT, OUTPUT, or an array of Hook codes.
+        `link`, of dtype LINK, says of each packet what its frame said; without it packets came
+        in no frames.
         Returns an array of dtype DECISION, one record a packet: `out`, if that is given. ValueError: `out` is no
         contiguous, aligned and writable array of that dtype with one record a packet.
         """
@@ -256,6 +272,7 @@ class Engine(Core):
             iif,
             oif,
             out.view(np.uint8) if len(out) else np.empty(0, np.uint8),
+            None if link is None else np.ascontiguousarray(link, LINK).view(np.uint8).reshape(-1, LINK.itemsize),
         )
         return out
 

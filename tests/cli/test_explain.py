@@ -54,7 +54,7 @@ def test_the_walk_is_the_engines(family: int, seed: int) -> None:
         d = found.decision
         assert (d.verdict, d.state) == names(out[i]), (seed, i)
         assert d.rule == (plain.rule_name(family, int(out[i]["rule"])) or None), (seed, i)
-        steps = list(Walk(rules, program, found, int(Hook.HOOK_FORWARD), ("eth0", "eth1")).steps())
+        steps = list(Walk(rules, program, found, int(Hook.HOOK_FORWARD), ("eth0", "eth1"), seen.declared).steps())
         if d.rule is not None:
             assert deciding(steps, d.verdict) == d.rule, (seed, i)
         for step in steps:

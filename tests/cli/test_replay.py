@@ -337,7 +337,7 @@ def test_capture_from_standard_input(
         (["--set", "nf_conntrack_max=-1"], "from 0 to 2147483647 expected, not -1"),
         (["--set", "nf_conntrack_count=5"], "read only"),
         (["--local", "gateway"], "--local gateway: an IPv4 or IPv6 address expected"),
-        (["--local", "10.0.0.0/8"], "an IPv4 or IPv6 address expected"),
+        (["--local", "10.0.0.0/33"], "an IPv4 or IPv6 address expected"),
         (["--local", "10.0.0.1", "--hook", "INPUT"], "exclude each other"),
         (["--in-interface", "a-very-long-name"], "up to 15 bytes"),
         (["--helper", "nosuch"], "no helper is called 'nosuch'"),

@@ -201,6 +201,10 @@ class Oracle:
         """Packets the kernel itself sent back through the first device after the last packet asked."""
         return list(self._call("replies"))
 
+    def load(self, rules4: str | None, rules6: str | None) -> None:
+        """Put tables, as iptables-save text, in the place of those of the same names; the answering rules follow."""
+        self._call("load", rules4, rules6, [])
+
     def command(self, *words: str) -> str:
         """Run a program inside the namespace; returns what it printed."""
         return str(self._call("command", *words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 
 import pytest
 
@@ -13,24 +14,58 @@ from fastfw.ruleset.compile import compile_ruleset, steady_first
 from fastfw.ruleset.lower.amounts import credits
 from fastfw.ruleset.lower.program import predicate
 
+RATEEST = "-A OUTPUT -j RATEEST --rateest-name a --rateest-interval 1 --rateest-ewmalog 9"
+
 
 def filter_rules(*lines: str, family: int = 4) -> fastfw.Ruleset:
     return fastfw.Ruleset.parse("\n".join(["*filter", *lines, "COMMIT", ""]), family)
 
 
 def test_what_cannot_be_evaluated_is_refused_with_its_place() -> None:
-    """A match the engine cannot know is an error that names it and where it stands, never a rule left out."""
-    rules = filter_rules("-A OUTPUT -j ACCEPT", "-A OUTPUT -m owner --uid-owner 0 -j DROP")
-    with pytest.raises(RulesetError, match="owner") as caught:
+    """A target the engine cannot carry out is an error that names it and where it stands, never a rule left out."""
+    rules = filter_rules("-A OUTPUT -j ACCEPT", RATEEST)
+    with pytest.raises(RulesetError, match="RATEEST") as caught:
         compile_ruleset(rules)
     assert caught.value.line == 3
-    with pytest.raises(RulesetError, match="owner"):
+    with pytest.raises(RulesetError, match="RATEEST"):
         fastfw.Engine(rules4=rules)
+
+
+@pytest.mark.parametrize(
+    "match",
+    ["owner --uid-owner 0", "cgroup --cgroup 1", "cpu ! --cpu 0", "policy --dir out --pol ipsec", "realm --realm 1",
+     'bpf --bytecode "2,48 0 0 4294963208,22 0 0 0"', "time --timestart 00:00 --kerneltz"],
+)  # fmt: skip
+def test_what_only_the_hosts_kernel_knows_is_as_declared(match: str) -> None:
+    """Such a match does not hold and is told of once, with its first line; or it holds, or not, as declared."""
+    rule = f"-A OUTPUT -m {match} -j DROP"
+    rules = filter_rules("-A OUTPUT", rule, rule)
+    name = match.split()[0]
+    with pytest.warns(RulesetNotice, match=f"`{name}' is taken not to hold") as told:
+        undeclared = fastfw.Engine(rules4=rules)
+    assert [warning.message.line for warning in told] == [3]  # type: ignore[union-attr]
+    packet = bytes.fromhex("4500001c00000000401166cf0a0000010a0000020001000200080000")
+    assert undeclared.decide(packet, hook="OUTPUT").verdict == "ACCEPT"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for holds, verdict in ((True, "DROP"), (False, "ACCEPT")):
+            fw = fastfw.Engine(rules4=rules, assume={name: holds})
+            assert fw.decide(packet, hook="OUTPUT").verdict == verdict
+
+
+def test_the_kernels_zone_moves_the_days() -> None:
+    """With a declared time zone `time --kerneltz' reads the clock there, east of UTC being ahead of it."""
+    rules = filter_rules("-A OUTPUT -m time --timestart 01:00 --timestop 02:00 --kerneltz -j DROP")
+    packet = bytes.fromhex("4500001c00000000401166cf0a0000010a0000020001000200080000")
+    midnight = 86_400 * 10**9 * 20_000
+    for zone, verdict in ((90, "DROP"), (0, "ACCEPT"), (-90, "ACCEPT"), (-22 * 60 - 30, "DROP")):
+        fw = fastfw.Engine(rules4=rules, time_zone=zone)
+        assert fw.decide(packet, hook="OUTPUT", now=midnight).verdict == verdict, zone
 
 
 def test_failed_replacement_changes_nothing() -> None:
     """When one of two rulesets is refused, neither is put in force."""
-    good, bad = filter_rules("-A FORWARD -j DROP"), filter_rules("-A FORWARD -m cpu --cpu 1 -j DROP", family=6)
+    good, bad = filter_rules("-A FORWARD -j DROP"), filter_rules(RATEEST, family=6)
     fw = fastfw.Engine()
     with pytest.raises(RulesetError):
         fw.replace(rules4=good, rules6=bad)

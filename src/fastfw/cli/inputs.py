@@ -9,10 +9,11 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastfw.cli.errors import CliError, printable
 from fastfw.core.settings import TABLE as SETTINGS
+from fastfw.declared import DeclarationError
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import HOOKS, Engine, SettingError, check_setting
 from fastfw.ruleset import Ruleset, RulesetError, RulesetNotice
@@ -48,7 +49,20 @@ def add_setting_options(group: argparse._ArgumentGroup) -> None:
         metavar="ADDR",
         action="append",
         default=[],
-        help="an address of the firewall itself: packets to it meet INPUT, from it OUTPUT, all others FORWARD",
+        help="an address of the firewall itself: packets to it meet INPUT, from it OUTPUT, all others FORWARD; "
+        "its network's length and its interface may follow: ADDR/LEN%%DEV",
+    )
+    group.add_argument(
+        "--route", metavar="ROUTE", action="append", default=[], help="a route of its own, as `ip route' prints it"
+    )
+    group.add_argument("--group", metavar="DEV=N", action="append", default=[], help="the group an interface is in")
+    group.add_argument("--time-zone", metavar="MINUTES", type=int, help="its kernel's time zone, minutes east of UTC")
+    group.add_argument(
+        "--assume",
+        metavar="MATCH=yes|no",
+        action="append",
+        default=[],
+        help="whether a match holds that only its kernel can answer, such as owner (default no)",
     )
     group.add_argument("--in-interface", metavar="NAME", default="", help="interface the packets come in by")
     group.add_argument("--out-interface", metavar="NAME", default="", help="interface the packets leave by")
@@ -96,10 +110,30 @@ def check_options(args: argparse.Namespace) -> None:
 def bare_engine(args: argparse.Namespace, seed: bytes | None = None) -> Engine:
     """An engine with add_setting_options' settings and helpers, and no rules yet; `seed` as in Engine."""
     settings = read_settings(args.set)
+    told = read_declared(args)
     try:
-        return Engine(settings=settings, helpers=args.helper, seed=seed)
+        return Engine(settings=settings, helpers=args.helper, seed=seed, **told)
+    except DeclarationError as error:
+        raise CliError(str(error)) from None
     except ValueError as error:
         raise CliError(f"--helper {error}") from None
+
+
+def read_declared(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options tell of the firewall's host, as the engine's arguments; it checks what is more than form."""
+    groups, assume = {}, {}
+    for item in args.group:
+        name, equals, number = item.partition("=")
+        if not (name and equals and re.fullmatch("[0-9]{1,10}", number, re.ASCII)):
+            raise CliError(f"--group {item}: DEV=N expected")
+        groups[name] = int(number)
+    for item in args.assume:
+        name, _, answer = item.partition("=")
+        if answer not in ("yes", "no"):
+            raise CliError(f"--assume {item}: MATCH=yes or MATCH=no expected")
+        assume[name] = answer == "yes"
+    told = {"local": args.local, "routes": args.route, "groups": groups, "assume": assume}
+    return told | {"time_zone": args.time_zone}
 
 
 def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:
@@ -180,9 +214,9 @@ def read_addresses(items: Iterable[str]) -> tuple[bytes, bytes]:
     packed = {4: b"", 6: b""}
     for item in items:
         try:
-            address = ipaddress.ip_address(item.partition("%")[0])
+            address = ipaddress.ip_interface(item.partition("%")[0]).ip
         except ValueError:
-            raise CliError(f"--local {item}: an IPv4 or IPv6 address expected") from None
+            raise CliError(f"--local {item}: an IPv4 or IPv6 address expected, with /LEN or not") from None
         packed[address.version] += address.packed
     return packed[4], packed[6]
 

@@ -12,6 +12,7 @@ from fastfw.cli.values import Facts, value
 from fastfw.core.explain import Watched
 from fastfw.core.rules import Rules
 from fastfw.core.terms import Hook
+from fastfw.declared import Declared
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import Compiler
 from fastfw.ruleset.ext.standard import Jump, Return
@@ -60,14 +61,20 @@ class Walk:
     """Reads visits as steps."""
 
     def __init__(
-        self, ruleset: Ruleset, rules: Rules, watched: Watched, hook: int, interfaces: tuple[str, str]
+        self,
+        ruleset: Ruleset,
+        rules: Rules,
+        watched: Watched,
+        hook: int,
+        interfaces: tuple[str, str],
+        declared: Declared,
     ) -> None:
         self._ruleset = ruleset
         self._chains = rules.chains
         self._watched = watched
         self._hook = hook
         self._in_interface, self._out_interface = interfaces
-        self._compiler = Compiler(ruleset, lambda name: 0)
+        self._compiler = Compiler(ruleset, lambda name: 0, declared)
         w = watched
         self._headers = Headers(w.family, w.protocol, w.length, w.fragment, w.ip, w.transport)
 

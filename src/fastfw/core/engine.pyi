@@ -13,6 +13,9 @@ from fastfw.core.rules import Rules
 # One packet's decision: verdict, state, direction, assured, seen_reply, expected, rule, reason, mark; 16 bytes.
 DECISION: Final[np.dtype[np.void]]
 
+# What the link layer says of a packet: target, source (both 6 bytes), type (a LinkType), known (LinkBits); 16 bytes.
+LINK: Final[np.dtype[np.void]]
+
 class Core:
     """The tracker, the rules and the lock they share."""
 
@@ -56,6 +59,7 @@ class Core:
         iif: str,
         oif: str,
         out: npt.NDArray[np.uint8],
+        links: npt.NDArray[np.uint8] | None = None,
     ) -> None: ...
     def _flush(self) -> None: ...
     def _table_statistics(self) -> dict[str, int]:

@@ -42,6 +42,14 @@ DECISION = np.dtype({
     "itemsize": 16,
 })
 
+# What the link layer says of a packet: both addresses as they stand in frames, a LinkType, and LinkBits of what is known.
+LINK = np.dtype({
+    "names": ["target", "source", "type", "known"],
+    "formats": ["6u1", "6u1", "u1", "u1"],
+    "offsets": [0, 6, 12, 13],
+    "itemsize": 16,
+})
+
 if sizeof(Outcome) != DECISION.itemsize:
     raise ImportError("fastfw.core.engine: a result record does not match its layout")
 
@@ -315,8 +323,9 @@ cdef class Core:
 
     def _process(self, const uint8_t[::1] data, const uint64_t[::1] offset, const uint32_t[::1] length,
                  const int64_t[::1] time_ns, const uint32_t[::1] wire_length, const uint8_t[::1] hooks, int hook,
-                 str iif, str oif, uint8_t[::1] out):
-        """Judge packets that lie in one buffer; `wire_length` and `hooks` may be None. Lengths are checked here."""
+                 str iif, str oif, uint8_t[::1] out, const uint8_t[:, ::1] links=None):
+        """Judge packets that lie in one buffer; `wire_length`, `hooks` and `links` may be None. Lengths are checked
+        here."""
         cdef size_t total = length.shape[0], size = data.shape[0], done = 0, i
         cdef uint32_t n, k
         cdef Packet batch[BATCH]
@@ -325,12 +334,14 @@ cdef class Core:
         cdef Outcome *result = <Outcome *> (&out[0] if total else NULL)
         cdef const uint8_t *base = &data[0] if size else NULL
         cdef bint has_wire = wire_length is not None, has_hooks = hooks is not None
+        cdef bint has_links = links is not None
         cdef size_t bad = total
         if not (<size_t> offset.shape[0] == <size_t> time_ns.shape[0] == total
                 and <size_t> out.shape[0] == total * sizeof(Outcome)
                 and (not has_wire or <size_t> wire_length.shape[0] == total)
-                and (not has_hooks or <size_t> hooks.shape[0] == total)):
-            raise ValueError("offset, length, time_ns, wire_length and hook must have one item a packet")
+                and (not has_hooks or <size_t> hooks.shape[0] == total)
+                and (not has_links or (<size_t> links.shape[0] == total and links.shape[1] == 16))):
+            raise ValueError("offset, length, time_ns, wire_length, link and hook must have one item a packet")
         with nogil:
             for i in range(total):
                 if offset[i] > size or length[i] > size - offset[i]:
@@ -355,6 +366,7 @@ cdef class Core:
                     p.oif = onto
                     p.mark = 0
                     p.helper = 0
+                    p.link = &links[i, 0] if has_links else NULL
                 pthread_mutex_lock(&self.lock)
                 self.run(batch, n)
                 pthread_mutex_unlock(&self.lock)
@@ -376,6 +388,7 @@ cdef class Core:
         p.hook = code
         p.mark = 0
         p.helper = 0
+        p.link = NULL
         p.no_verify = p.hook == HOOK_OUTPUT
         PyObject_GetBuffer(packet, &buffer, PyBUF_SIMPLE)
         try:

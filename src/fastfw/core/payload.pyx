@@ -13,8 +13,8 @@ cdef enum:
     DAY = 86400
     HEAD = 192                   # the longest IP header and the longest text
 
-# What OP_TIME's seven words are: seconds since 1970 from and to, seconds of the day from and to, bits of the days of
-# the month and of the week (Monday is bit 1), and whether a night counts as the day it began on.
+# What OP_TIME's eight words are: seconds since 1970 from and to, seconds of the day from and to, bits of the days of
+# the month and of the week (Monday is bit 1), whether a night counts as the day it began on, and seconds east of UTC.
 cdef enum:
     TIME_START = 0
     TIME_STOP = 1
@@ -23,6 +23,7 @@ cdef enum:
     TIME_MONTHDAYS = 4
     TIME_WEEKDAYS = 5
     TIME_CONTIGUOUS = 6
+    TIME_ZONE = 7
 
 
 cdef bint mss_between(const Predicate *q, const Look *look) noexcept nogil:
@@ -107,7 +108,7 @@ cdef uint32_t day_of_month(int64_t days) noexcept nogil:
 
 cdef bint is_time(const Predicate *q, const Look *look) noexcept nogil:
     cdef const uint64_t *want = look.program.words + q.a
-    cdef int64_t now = look.p.now / <int64_t> 1000000000
+    cdef int64_t now = look.p.now / <int64_t> 1000000000 + <int64_t> want[TIME_ZONE]
     cdef int64_t second = now % DAY
     cdef int64_t days = now / DAY
     if now < <int64_t> want[TIME_START] or now > <int64_t> want[TIME_STOP]:

@@ -3,12 +3,13 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.bytes cimport be16, be32, raw32, raw64, unlikely
 from fastfw.core.flows cimport Entry
+from fastfw.core.further cimport further_holds
 from fastfw.core.memory cimport memory_holds
 from fastfw.core.payload cimport payload_holds
 from fastfw.core.program cimport (
     END_ORIGINAL_SOURCE, END_ORIGINAL_TARGET, END_REPLY_SOURCE, END_REPLY_TARGET, Limit, OP_CONNBYTES, OP_CONNMARK,
     OP_CT_ADDRESS4, OP_CT_ADDRESS6, OP_CT_DIRECTION, OP_CT_EXPIRE, OP_CT_PORT, OP_CT_PROTOCOL, OP_CT_STATUS, OP_DPORT,
-    OP_FRAGMENT, OP_HEADER, OP_ICMP, OP_IIF, OP_LENGTH, OP_LIMIT, OP_MARK, OP_NEVER, OP_OIF, OP_PORTS, OP_PROTOCOL,
+    OP_FRAGMENT, OP_FURTHER, OP_HEADER, OP_ICMP, OP_IIF, OP_LENGTH, OP_LIMIT, OP_MARK, OP_NEVER, OP_OIF, OP_PORTS, OP_PROTOCOL,
     OP_ROOM, OP_SOURCE4, OP_SOURCE6, OP_SOURCE_RANGE4, OP_SOURCE_RANGE6, OP_SPORT, OP_STATE, OP_TARGET4, OP_TARGET6,
     OP_TARGET_RANGE4, OP_TARGET_RANGE6, OP_TCP_FLAGS, OP_TCP_OPTION, OP_TOS, OP_TTL, SIDE_SOURCE, SIDE_TARGET,
 )
@@ -209,6 +210,11 @@ cdef bint predicates_hold(const Predicate *q, uint32_t count, Look *look) noexce
                 look.hotdrop = 1
                 return False
             answer = found
+        elif q.op & OP_FURTHER:
+            if not further_holds(q, look):
+                return False
+            q += 1
+            continue
         elif q.op == OP_LIMIT:
             answer = limit_holds(look.program.limits + q.a, look.p.now)
         elif q.op == OP_NEVER:

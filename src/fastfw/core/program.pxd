@@ -43,6 +43,12 @@ cpdef enum Op:
     OP_MARK                 # packet mark & b == a
     OP_CONNMARK             # connection mark & b == a
     OP_NEVER
+    OP_FURTHER = 32         # this bit: answered by further.pyx
+    OP_RANGES4              # a: place in `numbers` of `size` ranges, b: RANGE bits; see declared.pyx
+    OP_RANGES6
+    OP_INTERFACES           # a: place in `numbers` of `size` interface patterns, any of which; b: 1: outgoing
+    OP_CLUSTER              # a: place in `numbers` of seed, nodes in all and this node's bits
+    OP_HELPER               # of the master; a: bits of the helpers' numbers, place in `words` of four words
     OP_STEADY = 63
     OP_TCP_FLAGS            # flags & a == b
     OP_TCP_OPTION           # a: kind
@@ -55,12 +61,30 @@ cpdef enum Op:
     OP_STRING               # a: place in `words` of `size` bytes; found from offset b, ending at c at most; d: any case
     OP_TIME                 # a: place in `words` of seven: see payload.pyx
     OP_CONNBYTES            # a: place in `words` of both ends, b: packets, bytes, average; c: a Direction, or both
-    OP_STATEFUL = 127       # those beyond change what they remember whenever they are asked
+    OP_WORD32 = 97          # a to b: four bytes of the transport header at offset c
+    OP_WORD16               # two
+    OP_DCCP_TYPE            # a: bits by packet type
+    OP_U32                  # a: place in `numbers` of `size` tests; see bytecode.pyx
+    OP_BPF                  # a: place in `numbers` of `size` instructions, two words each
+    OP_MAC                  # a, b: the source's first four and last two bytes, as they stand in frames
+    OP_PACKET_TYPE          # a: a LinkType
+    OP_STATEFUL = 127       # those beyond change what they remember whenever they are asked, or may drop the packet
     OP_LIMIT                # a: number of the bucket
     OP_NTH                  # a: register that counts, b: every so many less one
     OP_RANDOM               # a: register of the generator, b: probability in 2**-31
     OP_QUOTA                # a: register of the bytes left
     OP_RECENT               # a: number of the list, b: RECENT bits, c: seconds, d: hits
+    OP_L4 = 161             # OP_HEADER of protocols whose headers nobody has looked at
+    OP_SCTP_CHUNKS          # a: place in `numbers`; see chunks.pyx
+    OP_DCCP_OPTION          # a: kind
+    OP_MOBILITY             # a to b: type
+    OP_AH6                  # a: place in `numbers`, as the other IPv6 ones; see headers6.pyx
+    OP_FRAGMENT6
+    OP_OPTIONS6
+    OP_ROUTING6
+    OP_HEADERS6
+    OP_SEGMENTS6
+    OP_EUI64
 
 
 cpdef enum Side:

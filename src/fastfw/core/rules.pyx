@@ -268,6 +268,9 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
             continue
         if rule.action != ACT_END:
             count(look, at)
+            if unlikely(look.hotdrop):
+                look.p.rule = <int32_t> at
+                return VERDICT_DROP
         if rule.action == ACT_NEXT:
             at += 1
         elif rule.action <= ACT_QUEUE:

@@ -54,6 +54,7 @@ ctypedef struct Packet:
     Key key
     uint32_t hash        # of key; valid where kind is TRACK, ERROR or BROKEN
     uint32_t candidate   # a slab index whose tag agreed, or NO_FLOW; to be verified
+    const uint8_t *link  # what the link layer said of it: 16 bytes of LINK (engine.pxd), NULL: nothing
     const uint8_t *data  # the first byte of the IP header; owned by the caller for the length of the batch
     uint32_t have        # bytes readable at data, at most length
     uint32_t length      # of the IP packet as its header says

@@ -312,6 +312,7 @@ cdef class Queue:
         p.iif = 0
         p.oif = 0
         p.helper = 0
+        p.link = NULL
         while here + 4 <= size:
             length = (<const uint16_t *> (message + here))[0]
             kind = (<const uint16_t *> (message + here))[1] & 0x3fff

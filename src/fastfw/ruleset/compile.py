@@ -16,10 +16,11 @@ import numpy.typing as npt
 from fastfw.core.program import ACTIONS, LAYOUT, OPS, Point
 from fastfw.core.rules import Rules
 from fastfw.core.terms import Hook
+from fastfw.declared import Declared, declare
 from fastfw.ruleset.errors import Refusal, RulesetError
 from fastfw.ruleset.ext.standard import Jump
 from fastfw.ruleset.lower.matches import MATCHES
-from fastfw.ruleset.lower.program import Assembly, Predicate, predicate
+from fastfw.ruleset.lower.program import Assembly, Predicate, Unknown, predicate
 from fastfw.ruleset.lower.targets import TARGETS, Act
 from fastfw.ruleset.model import Chain, Rule, Ruleset
 
@@ -60,9 +61,9 @@ def steady_first(predicates: Sequence[Predicate]) -> tuple[list[Predicate], int]
 class Compiler:
     """One ruleset on its way into arrays."""
 
-    def __init__(self, ruleset: Ruleset, helper_number: Callable[[str], int]) -> None:
+    def __init__(self, ruleset: Ruleset, helper_number: Callable[[str], int], declared: Declared | None = None) -> None:
         self.ruleset = ruleset
-        self.assembly = Assembly(ruleset.family, helper_number=helper_number)
+        self.assembly = Assembly(ruleset.family, helper_number=helper_number, declared=declared or declare())
         self.rules = bytearray()
         self.predicates = bytearray()
         self.counters = array("Q")
@@ -99,8 +100,18 @@ class Compiler:
             lower = MATCHES.get(type(match))
             if lower is None:
                 raise Refusal(f"match `{match.name}' cannot be evaluated")
-            found += lower(match, assembly)
+            try:
+                found += lower(match, assembly)
+            except Unknown as why:
+                found += self.assumed(match.name, str(why))
         return found
+
+    def assumed(self, name: str, why: str) -> list[Predicate]:
+        """What stands for a match that only the host's kernel can answer: nothing where it is taken to hold."""
+        holds = self.assembly.declared.assume.get(name)
+        if holds is None:
+            self.assembly.notice(f"match `{name}' is taken not to hold unless told otherwise: {why}")
+        return [] if holds else [predicate("NEVER")]
 
     def action(self, table: str, rule: Rule) -> Act:
         """What a rule does. Refusal: it cannot be done here."""
@@ -199,16 +210,18 @@ def compile_ruleset(
     remember: bool = True,
     classify: bool = True,
     helper_number: Callable[[str], int] = lambda name: 0,
+    declared: Declared | None = None,
 ) -> Rules:
     """A ruleset as the core evaluates it, its counters included.
 
-    `helper_number` gives the engine's number of a helper that CT attaches; it may refuse the name with a ValueError.
+    `helper_number` gives the engine's number of a helper that CT attaches; it may refuse the name with a ValueError;
+    `declared` is what the engine was told of its host.
     Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
     rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel
     would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
     ruleset.check()
-    return Compiler(ruleset, helper_number).compiled(remember, classify)
+    return Compiler(ruleset, helper_number, declared).compiled(remember, classify)
 
 
 def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastfw.core.program import RecentBit
 from fastfw.ruleset.address import FULL_MASK
-from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext import connbytes as connbytes_words
 from fastfw.ruleset.ext.connbytes import ConnBytes
 from fastfw.ruleset.ext.limit import SCALE, Limit
@@ -16,8 +15,8 @@ from fastfw.ruleset.ext.quota import Quota
 from fastfw.ruleset.ext.recent import Recent
 from fastfw.ruleset.ext.statistic import Statistic
 from fastfw.ruleset.ext.time import Time
-from fastfw.ruleset.lower.program import Assembly, Predicate, predicate, raw4, raw6
-from fastfw.ruleset.numbers import UINT32
+from fastfw.ruleset.lower.program import Assembly, Predicate, Unknown, predicate, raw4, raw6
+from fastfw.ruleset.numbers import UINT32, UINT64
 
 CREDITS_PER_SECOND = 32_000
 """A tick of 4 ms brings 128."""
@@ -87,9 +86,10 @@ def connbytes(match: ConnBytes, assembly: Assembly) -> Iterator[Predicate]:
 
 
 def time(match: Time, assembly: Assembly) -> Iterator[Predicate]:
-    """The packet's time, UTC."""
-    if match.kerneltz:
-        raise Refusal("match `time' cannot be evaluated with --kerneltz: the kernel's time zone is not known")
+    """The packet's time, UTC or in the zone that was declared. Unknown: none was."""
+    zone = assembly.declared.zone if match.kerneltz else 0
+    if zone is None:
+        raise Unknown("the kernel's time zone is not declared")
     place = assembly.wide(
         match.start,
         match.stop,
@@ -98,6 +98,7 @@ def time(match: Time, assembly: Assembly) -> Iterator[Predicate]:
         match.monthdays,
         match.weekdays,
         int(match.contiguous),
+        zone * 60 & UINT64,
     )
     yield predicate("TIME", place)
 

@@ -24,6 +24,8 @@ from fastfw.ruleset.ext.tos import Tos
 from fastfw.ruleset.ext.ttl import Hl, Ttl
 from fastfw.ruleset.ext.udp import Udp
 from fastfw.ruleset.lower.amounts import AMOUNTS
+from fastfw.ruleset.lower.facts import FACTS
+from fastfw.ruleset.lower.headers import HEADERS
 from fastfw.ruleset.lower.program import FULL16, Assembly, Predicate, predicate
 
 CODES = {
@@ -217,6 +219,8 @@ def nothing(match: Comment, assembly: Assembly) -> Iterator[Predicate]:
 
 MATCHES: dict[type, Callable[[Any, Assembly], Iterator[Predicate]]] = {
     **AMOUNTS,
+    **FACTS,
+    **HEADERS,
     Comment: nothing,
     ConnMark: connmark,
     Conntrack: conntrack,

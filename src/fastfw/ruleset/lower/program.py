@@ -7,6 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastfw.core.program import OPS
+from fastfw.declared import Declared, declare
+
+
+class Unknown(Exception):
+    """A match that nobody but the host's kernel can answer; the message says why."""
+
 
 Predicate = tuple[int, int, int, int, int, int, int]
 """op, invert, size, a, b, c, d, as fastfw.core.program lays them out."""
@@ -43,7 +49,8 @@ class Assembly:
 
     `words` (64 bits) and `numbers` (32 bits) hold what does not fit into a predicate, `limits` (cost, cap) of every
     bucket, `registers` the words that rules remember things in, `recents` stamps kept and mask of every list by name,
-    `patterns` the interfaces' names by (beginning, wildcard). `helper_number` gives a helper's number by name.
+    `patterns` the interfaces' names by (beginning, wildcard). `helper_number` gives a helper's number by name,
+    `declared` is what the engine was told.
     `notices` are what users are to be told once, each with the line and column of the first rule it is about; `place`
     is that of the rule being lowered.
     """
@@ -62,6 +69,7 @@ class Assembly:
     place: tuple[int, int] = (0, 0)
     reads_payload: bool = False
     helper_number: Callable[[str], int] = lambda name: 0
+    declared: Declared = field(default_factory=declare)
 
     def notice(self, reason: str) -> None:
         """Tell users, once, of something that is not done as the kernel would do it."""
@@ -86,6 +94,12 @@ class Assembly:
         """Place of 64-bit words."""
         place = len(self.words)
         self.words += words
+        return place
+
+    def keep(self, *numbers: int) -> int:
+        """Place of 32-bit numbers."""
+        place = len(self.numbers)
+        self.numbers += numbers
         return place
 
     def network(self, op: str, value: int, mask: int, *, invert: bool, c: int = 0, d: int = 0) -> Predicate:

@@ -1,0 +1,215 @@
+"""Each match beside the kernel's: rules that count, one for each way of asking, count the same packets and bytes."""
+
+from __future__ import annotations
+
+import ipaddress
+import warnings
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
+from tests.kernel.test_counters import STANDARD, counted_otherwise
+from tests.traffic.generate import generate
+from tests.traffic.rare import rare
+
+import fastfw
+from fastfw.core.terms import Hook, Verdict
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+
+BOTH = (
+    "-p esp -m esp --espspi 0:255", "-p esp -m esp ! --espspi 256", "-p 108 -m ipcomp --ipcompspi 1:256",
+    "-p 108 -m ipcomp ! --ipcompspi 4660", "-p 108 -m ipcomp --ipcompspi 0:65535 --compres",
+    "-p dccp -m dccp --sport 80:6000", "-p dccp -m dccp ! --dport 80", "-p dccp -m dccp --dccp-types REQUEST,RESET",
+    "-p dccp -m dccp ! --dccp-types DATA,ACK,INVALID", "-p dccp -m dccp --dccp-option 32",
+    "-p dccp -m dccp --dport 0:80 ! --dccp-option 38", "-p dccp -m dccp --sport 80 --dccp-types SYNC,CLOSE",
+    "-p sctp -m sctp --sport 1:40000", "-p sctp -m sctp ! --dport 5000:6000",
+    "-p sctp -m sctp --chunk-types any DATA,SACK", "-p sctp -m sctp --chunk-types all INIT",
+    "-p sctp -m sctp --chunk-types only DATA,SACK", "-p sctp -m sctp ! --chunk-types any HEARTBEAT",
+    "-p sctp -m sctp --chunk-types any DATA:E,ABORT:T", "-p sctp -m sctp ! --chunk-types only SHUTDOWN_COMPLETE:t",
+    "-p sctp -m sctp --chunk-types any ALL", "-p sctp -m sctp --chunk-types all NONE",
+    '-m u32 --u32 "0x0&0xffff=0x1:0x64"', '-m u32 --u32 "0x6&0xff=0x11"', '-m u32 ! --u32 "0x8&0xff=0x3f"',
+    '-m u32 --u32 "0x20=0x0:0xffffffff&&0x4>>0x8=0x0:0x400000"', '-m u32 --u32 "0x0>>0x16&0x3c@0x0>>0x10=0x50"',
+    '-m u32 --u32 "0x14@0x0@0x4=0x1"', '-m u32 --u32 "0x8>>0x18=0x3f,0x40"', '-m u32 --u32 "0x8=0x3f000000:0x3fffffff"',
+    "-m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\"", "-m bpf --bytecode \"1,6 0 0 65535\"",
+    "-m bpf --bytecode \"5,48 0 0 8,84 0 0 15,7 0 0 0,28 0 0 0,22 0 0 0\"",
+    "-m bpf --bytecode \"6,40 0 0 2,2 0 0 1,128 0 0 0,97 0 0 1,28 0 0 0,22 0 0 0\"",
+    "-m bpf --bytecode \"5,177 0 0 0,72 0 0 2,53 0 1 1024,6 0 0 1,6 0 0 0\"",
+    "-m bpf --bytecode \"4,40 0 0 4294963200,21 0 1 2048,6 0 0 1,6 0 0 0\"",
+    "-m bpf --bytecode \"4,32 0 0 4294963220,21 1 0 5,6 0 0 1,6 0 0 0\"",
+    "-m bpf --bytecode \"6,1 0 0 17,48 0 0 4293918729,32 0 0 4294963240,21 0 1 0,6 0 0 1,6 0 0 0\"",
+    "-m bpf --bytecode \"6,48 0 0 1,135 0 0 0,148 0 0 7,7 0 0 0,60 0 0 0,22 0 0 0\"",
+    "-m bpf --bytecode \"7,48 0 0 8,7 0 0 0,40 0 0 2,156 0 0 0,21 0 1 3,6 0 0 1,6 0 0 0\"",
+)  # fmt: skip
+ONLY4 = (
+    "-p ah -m ah --ahspi 0:255", "-p ah -m ah ! --ahspi 256", "-p ah -m ah --ahspi 4294967295",
+)  # fmt: skip
+ONLY6 = (
+    "-m ah --ahspi 0:255", "-m ah ! --ahspi 256 --ahlen 24", "-m ah ! --ahlen 24", "-m ah --ahres",
+    "-m frag --fragid 0:100", "-m frag --fragfirst", "-m frag --fraglast", "-m frag ! --fragid 0:100 --fragmore",
+    "-m frag --fragres", "-m hbh --hbh-len 8", "-m hbh ! --hbh-len 16", "-m hbh --hbh-opts 5",
+    "-m hbh --hbh-opts 1:0,5:2",
+    "-m hbh --hbh-opts 0,1", "-m dst --dst-len 8", "-m dst --dst-opts 194:4", "-m dst ! --dst-len 8 --dst-opts 1,30:1",
+    "-m dst --dst-opts 5:8,1", "-m rt --rt-type 0", "-m rt ! --rt-type 0", "-m rt --rt-segsleft 1:2",
+    "-m rt ! --rt-segsleft 0", "-m rt --rt-len 24", "-m rt ! --rt-len 8", "-m rt --rt-type 0 --rt-0-res",
+    "-m rt --rt-type 0 --rt-0-addrs 2001:db8:5::1", "-m rt --rt-type 0 --rt-0-addrs 2001:db8:5::1,2001:db8:5::2",
+    "-m rt --rt-type 0 --rt-0-addrs 2001:db8:5::1,2001:db8:5::3 --rt-0-not-strict",
+    "-m rt --rt-type 0 --rt-0-addrs 2001:db8:5::2 --rt-0-not-strict",
+    "-m ipv6header --header protocol", "-m ipv6header --header hop-by-hop,protocol",
+    "-m ipv6header ! --header ipv6-opts,ipv6-nonxt", "-m ipv6header --header ipv6-route --soft",
+    "-m ipv6header ! --header esp,ah --soft", "-m ipv6header --header esp --soft", "-m ipv6header --header ah,protocol",
+    "-m srh", "-m srh --srh-next-hdr 17", "-m srh ! --srh-next-hdr 17", "-m srh --srh-hdr-len-gt 2",
+    "-m srh --srh-hdr-len-eq 4", "-m srh ! --srh-segs-left-eq 0", "-m srh --srh-segs-left-lt 2",
+    "-m srh --srh-last-entry-gt 0", "-m srh ! --srh-last-entry-lt 1", "-m srh --srh-tag 4660", "-m srh ! --srh-tag 0",
+    "-m srh --srh-tag 13330", "-m srh --srh-psid 2001:db8:5::1/128", "-m srh ! --srh-nsid 2001:db8:5::2/127",
+    "-m srh --srh-lsid 2001:db8:5::/64", "-p 135 -m mh --mh-type 1:3", "-p 135 -m mh ! --mh-type 5", "-m eui64",
+)  # fmt: skip
+NOISE = ("-m state --state NEW", "-m state ! --state INVALID", "-d 10.1.0.0/16", "-m length --length 0:60", "")
+
+
+def asking(seed: int, family: int) -> str:
+    """Every way of asking in random order, some beside another condition, in the tables before and after tracking."""
+    random = Random(seed << 1 | (family == 6))
+    asked = [*BOTH, *(ONLY4 if family == 4 else ONLY6)]
+    text = []
+    for table, chain in (("raw", "PREROUTING"), ("mangle", "FORWARD"), ("filter", "FORWARD")):
+        random.shuffle(asked)
+        text += [f"*{table}"]
+        for words in asked:
+            noise = random.choice(NOISE) if table != "raw" else ""
+            if family == 6 and "10." in noise:
+                noise = "-d 2001:db8::/32"
+            pair = [noise, words]
+            if not noise.startswith("-d") and words.startswith("-m"):
+                random.shuffle(pair)
+            text.append(f"-A {chain} {' '.join(part for part in pair if part)}")
+        text.append("COMMIT")
+    return "\n".join([*text, ""])
+
+
+def target(packet: bytes) -> bytes:
+    """Its destination address."""
+    return packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
+
+
+def agrees(
+    seed: int,
+    packets: list[bytes],
+    texts: dict[int, str],
+    prepare: Callable[[Oracle], None] | None = None,
+    **declared: Any,
+) -> None:
+    """Fail with every difference between the kernel, prepared before it gets the rules, and the engine."""
+    with Oracle() as oracle:
+        print(f"kernel {oracle.kernel}, seed {seed}, {len(packets)} packets")
+        if prepare is not None:
+            prepare(oracle)
+        oracle.load(texts[4], texts[6])
+        answers = oracle.ask(packets)
+        counted = {family: fastfw.Ruleset.parse(oracle.counters(family), family) for family in (4, 6)}
+        kernel = oracle.kernel
+    own = [ipaddress.ip_interface(text.partition("%")[0]).ip.packed for text in declared.get("local", ())]
+    hooks = np.array([Hook.HOOK_INPUT if target(p) in own else Hook.HOOK_FORWARD for p in packets], np.uint8)
+    found: list[str] = []
+    for times in (answers["time_ns"], answers["late_ns"]):
+        rules = {family: fastfw.Ruleset.parse(text, family) for family, text in texts.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fastfw.RulesetNotice)
+            engine = fastfw.Engine(rules4=rules[4], rules6=rules[6], **declared)
+        out = engine.process(*pack(packets), times, hook=hooks, iif=IN_DEVICE, oif=OUT_DEVICE)
+        told = counted_otherwise(engine, counted)
+        told += [
+            f"packet {index}: kernel {bool(answers['answered'][index])}, ours {out['verdict'][index]}"
+            for index in np.flatnonzero((out["verdict"] == Verdict.VERDICT_ACCEPT) != answers["answered"])
+            if hooks[index] == Hook.HOOK_FORWARD
+        ]
+        found = [text for text in told if text in found] if found else told
+        if not found:
+            return
+    said = f"seed {seed}: {len(found)} differences\n" + "\n".join(found[:20])
+    if not kernel.startswith(STANDARD):
+        pytest.xfail(f"this is not Linux {STANDARD}x: {said}")
+    pytest.fail(said)
+
+
+@pytest.mark.parametrize("seed", range(3300, 3303))
+def test_headers_and_programs_count_what_the_kernel_counts(seed: int) -> None:
+    """IPsec, SCTP, DCCP, mobility, IPv6's extension headers, u32 and BPF, on sound packets and broken ones."""
+    packets = rare(seed, 1_500)
+    packets += generate(seed, 1_500, protocols=("sctp", "sctp", "tcp", "udp", "icmp", "other"), fragments=0.1)
+    Random(seed).shuffle(packets)
+    agrees(seed, packets, {family: asking(seed, family) for family in (4, 6)})
+
+
+ADDRESSES = (
+    "-m addrtype --src-type LOCAL", "-m addrtype ! --dst-type LOCAL", "-m addrtype --dst-type UNICAST",
+    "-m addrtype --dst-type MULTICAST", "-m addrtype --src-type UNSPEC", "-m addrtype ! --src-type UNICAST,LOCAL",
+    "-m addrtype --src-type LOCAL --limit-iface-in", "-m addrtype ! --dst-type LOCAL --limit-iface-in",
+    "-m addrtype --dst-type UNICAST --limit-iface-in", "-m addrtype --src-type ANYCAST",
+    "-m addrtype --dst-type UNREACHABLE", "-m addrtype --src-type LOCAL --dst-type UNICAST",
+    "-m pkttype --pkt-type unicast",
+    "-m pkttype ! --pkt-type multicast", "-m mac ! --mac-source 02:00:00:00:00:01", "-m devgroup --src-group 7",
+    "-m devgroup ! --src-group 0x3/0x3",
+    "-m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 0xdeadbeef",
+    "-m cluster --cluster-total-nodes 5 ! --cluster-local-nodemask 0x13 --cluster-hash-seed 0x1",
+    "-m time --timestart 00:00 --timestop 23:59 --kerneltz",
+)  # fmt: skip
+ONLY_FORWARD = (
+    "-m addrtype --dst-type LOCAL --limit-iface-out", "-m addrtype --src-type UNICAST --limit-iface-out",
+    "-m devgroup --dst-group 9", "-m devgroup ! --dst-group 9 --src-group 7",
+)  # fmt: skip
+ONLY_ADDRESSES4 = (
+    "-m addrtype --dst-type BROADCAST", "-m addrtype --src-type BROADCAST --limit-iface-in",
+    "-m addrtype ! --dst-type BLACKHOLE,PROHIBIT",
+)  # fmt: skip
+REVERSE = tuple(
+    f"-m rpfilter {' '.join(words)}".strip()
+    for words in ((), ("--invert",), ("--loose",), ("--loose", "--invert"), ("--accept-local",),
+                  ("--loose", "--accept-local"), ("--validmark",))
+)  # fmt: skip
+TOLD: dict[str, Any] = {
+    "local": ["10.3.0.1/24%eth0", "10.4.0.1/16%eth1", "fd00:3::1/64%eth0", "fd00:4::1/64%eth1"],
+    "routes": [
+        "default via 10.4.0.9 dev eth1", "10.1.0.0/30 dev eth0", "unreachable 10.2.0.2", "blackhole 10.2.0.3",
+        "10.1.0.2 nexthop via 10.3.0.7 dev eth0 weight 1 nexthop via 10.4.0.7 dev eth1 weight 1",
+        "default via fd00:4::9 dev eth1 metric 1024", "fd00:1::2/127 dev eth0", "unreachable fd00:2::2 dev lo",
+        "fd00:2::3 via fd00:3::7 dev eth0", "fd00:1::4/126 dev eth1", "anycast fd00:3:: dev eth0",
+        "anycast fd00:4:: dev eth1",
+    ],
+    "groups": {"eth0": 7, "eth1": 9},
+}  # fmt: skip
+
+
+def addressing(seed: int, family: int) -> str:
+    """Every question of addresses, interfaces and routes in random order."""
+    random = Random(seed << 1 | (family == 6))
+    asked = [*ADDRESSES, *(ONLY_ADDRESSES4 if family == 4 else ())]
+    text = []
+    for table, chain in (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("filter", "FORWARD")):
+        rules = asked + list(ONLY_FORWARD if chain == "FORWARD" else REVERSE)
+        random.shuffle(rules)
+        text += [f"*{table}", *(f"-A {chain} {words}" for words in rules), "COMMIT"]
+    return "\n".join([*text, ""])
+
+
+def configure(oracle: Oracle) -> None:
+    """Give the namespace the addresses, routes and groups that TOLD tells of."""
+    for text in TOLD["local"]:
+        address, _, device = text.partition("%")
+        oracle.command("ip", "address", "add", address, "dev", device, *(("nodad",) if ":" in address else ()))
+    for line in TOLD["routes"]:
+        if not line.startswith("anycast"):
+            family = "-6" if ":" in line else "-4"
+            oracle.command("ip", family, "route", "add", *line.split())
+    for device, group in TOLD["groups"].items():
+        oracle.command("ip", "link", "set", device, "group", str(group))
+
+
+@pytest.mark.parametrize("seed", range(3400, 3403))
+def test_addresses_and_routes_are_what_the_kernel_says(seed: int) -> None:
+    """Types of addresses, ways back, groups and nodes, of hosts that are near, far, unreachable or the host itself."""
+    packets = generate(seed, 2_000, anomalies=0.3)
+    agrees(seed, packets, {family: addressing(seed, family) for family in (4, 6)}, configure, **TOLD, time_zone=0)
