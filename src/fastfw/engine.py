@@ -224,6 +224,8 @@ class Engine(Core):
                 f"helper {helper.helper.name!r}: payload is handed over packet by packet, not as a stream"
             )
         self._attach(helper.helper, helper.ports)
+        for name in helper.helper.companions:
+            self._helper_number(name)
 
     def process(
         self,

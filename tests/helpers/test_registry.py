@@ -113,7 +113,7 @@ def test_the_worked_example_of_the_documentation_works() -> None:
 def test_the_documentation_lists_every_helper_with_its_own_numbers() -> None:
     """Names, ports, limits and timeouts in docs/helpers.md are those of the code."""
     text = (Path(__file__).resolve().parents[2] / "docs" / "helpers.md").read_text()
-    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.*)$", text, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Za-z0-9.-]+)` \| (.*)$", text, re.MULTILINE))
     assert sorted(rows) == known()
     for name, row in rows.items():
         helper = find(name)

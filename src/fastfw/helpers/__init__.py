@@ -32,6 +32,9 @@ ENTRY_POINTS = "fastfw.helpers"
 """The entry point group in which an installed package names helper classes of its own."""
 
 BUILT_IN = {
+    "H.245": "fastfw.helpers.h323:ControlHelper",
+    "Q.931": "fastfw.helpers.h323:CallHelper",
+    "RAS": "fastfw.helpers.h323:RasHelper",
     "amanda": "fastfw.helpers.amanda:AmandaHelper",
     "ftp": "fastfw.helpers.ftp:FtpHelper",
     "irc": "fastfw.helpers.irc:IrcHelper",

@@ -156,6 +156,9 @@ class Helper:
     contains: ClassVar[bytes] = b""
     """If not empty: only payload that has this in it needs a look."""
 
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Names of helpers that connections it announces may carry; an engine that is given it has them too."""
+
     def policy(self, class_: int) -> tuple[int, int]:
         """(limit, timeout in seconds) of one class of expectations."""
         return self.limit, self.timeout
