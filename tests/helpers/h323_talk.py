@@ -261,8 +261,8 @@ def ras(chance: random.Random, who: Ends, odd: bool = True) -> list[Say]:
                 "rasAddress": [at], "terminalType": endpoint(chance), "endpointVendor": vendor, **lasts,
                 **some(chance, 0.4, terminalAlias=aliases(chance), gatekeeperIdentifier=[*b"gk"])}),
             ("registrationConfirm", {
-                "requestSeqNum": 2, "protocolIdentifier": OID, "callSignalAddress": more, "endpointIdentifier": [*b"me"],
-                **lasts,
+                "requestSeqNum": 2, "protocolIdentifier": OID, "callSignalAddress": more,
+                "endpointIdentifier": [*b"me"], **lasts,
                 **some(chance, 0.4, terminalAlias=aliases(chance), gatekeeperIdentifier=[*b"gk"])}),
             ("unregistrationRequest", {"requestSeqNum": 5, "callSignalAddress": [at, *more]}),
             ("admissionConfirm", {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from fastfw.helpers.base import DROP, TCP, UDP, Flow, Helper, Verdict
 from fastfw.helpers.h323_schema import H225, H245
@@ -53,7 +53,7 @@ class Address(NamedTuple):
 
 def h225_address(said: tuple[str, Any] | None, family: int) -> Address | None:
     """An address of the connection's own family, or None."""
-    kind, fields = said or ("", None)
+    kind, fields = said or ("", {})
     if kind != {4: "ipAddress", 6: "ip6Address"}[family]:
         return None
     return Address(fields["ip"], fields["port"])
@@ -61,7 +61,7 @@ def h225_address(said: tuple[str, Any] | None, family: int) -> Address | None:
 
 def h245_address(said: tuple[str, Any] | None, family: int) -> Address | None:
     """A unicast address of the connection's own family, or None."""
-    kind, which = said or ("", None)
+    kind, which = said or ("", {})
     if kind != "unicastAddress" or which[0] != {4: "iPAddress", 6: "iP6Address"}[family]:
         return None
     return Address(which[1]["network"], which[1]["tsapIdentifier"])
@@ -111,7 +111,7 @@ def expect_forwarded(flow: Flow, at: Address | None) -> bool:
 
 def channel(choice: tuple[str, Any] | None, flow: Flow) -> bool:
     """Media and their control of one direction of a logical channel."""
-    kind, fields = choice or ("", None)
+    kind, fields = choice or ("", {})
     if kind != "h2250":
         return True
     return all(
@@ -253,13 +253,15 @@ def tpkts(payload: bytes, memory: dict[Any, Any], direction: int) -> Iterator[by
 class TpktHelper(Helper):
     """A helper whose messages travel in TPKTs over TCP."""
 
-    follow: ClassVar[Callable[[bytes, Flow], bool | None]]
+    def follow(self, text: bytes, flow: Flow) -> bool | None:
+        """One message; None where it cannot be read, False where what it announces cannot be expected."""
+        raise NotImplementedError
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
         if not flow.established:
             return None
         for text in tpkts(bytes(payload), flow.memory, flow.direction):
-            done = type(self).follow(text, flow)
+            done = self.follow(text, flow)
             if done is None:
                 return None
             if not done:
@@ -273,7 +275,9 @@ class ControlHelper(TpktHelper):
     name = "H.245"
     limit = 18
     timeout = 240
-    follow = staticmethod(follow_control)
+
+    def follow(self, text: bytes, flow: Flow) -> bool | None:
+        return follow_control(text, flow)
 
 
 class CallHelper(TpktHelper):
@@ -284,7 +288,9 @@ class CallHelper(TpktHelper):
     limit = 20
     timeout = 240
     companions = ("H.245",)
-    follow = staticmethod(follow_call)
+
+    def follow(self, text: bytes, flow: Flow) -> bool | None:
+        return follow_call(text, flow)
 
 
 # --- RAS -------------------------------------------------------------------------------------------------------------
