@@ -1,0 +1,5 @@
+from typing import Any
+
+api: Any
+
+def include_directory() -> str: ...

@@ -1,0 +1,261 @@
+"""A gateway with real programs through it, judged by the engine alone, by way of both queue drivers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drivers.queue_space import DRIVERS
+from live import servers
+from live.lab import OWN, Daemon, Lab, missing, wait_for
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}"),
+]
+
+# The first two rules are the ones the project began with.
+RULES = f"""*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT DROP [0:0]
+-A INPUT -d {OWN}/32 -p tcp -m multiport --dports 22,80 -m state --state NEW,ESTABLISHED -j ACCEPT
+-A OUTPUT -s {OWN}/32 -p tcp -m state --state NEW,ESTABLISHED -j ACCEPT
+-A INPUT -m state --state RELATED -j ACCEPT
+-A OUTPUT -p icmp -m state --state RELATED -j ACCEPT
+-A FORWARD -m conntrack --ctstate INVALID -j DROP
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -p tcp -m tcp --dport 21 -m conntrack --ctstate NEW -j ACCEPT
+-A FORWARD -p tcp -m multiport --dports 8080,8081 -m conntrack --ctstate NEW -j ACCEPT
+-A FORWARD -p udp -m udp --dport 5000 -m conntrack --ctstate NEW -j ACCEPT
+-A FORWARD -p icmp -m icmp --icmp-type 8 -m conntrack --ctstate NEW -j ACCEPT
+COMMIT
+"""
+RULES6 = """*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -p tcp -m tcp --dport 21 -m conntrack --ctstate NEW -j ACCEPT
+COMMIT
+"""
+SERVER = "10.2.0.2"
+
+
+class Place:
+    """A lab with its servers and the gateway's daemon."""
+
+    def __init__(self, place: Path, driver: str) -> None:
+        self.lab = Lab(place)
+        try:
+            self.driver = driver
+            self.ssh = servers.ssh(self.lab, "gateway")
+            servers.web(self.lab, "gateway")
+            servers.web(self.lab, "server", 8080)
+            servers.ftp(self.lab, "server")
+            # the server counts what it is sent, by port
+            for port in (9, 8080):
+                self.lab.run("server", "iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", str(port))
+            self.daemon = Daemon(self.lab, driver, RULES, RULES6, helpers=("ftp",))
+            self.daemon.start()
+        except BaseException:
+            self.lab.close()
+            raise
+
+    def seen(self, port: int) -> int:
+        """TCP packets to a port of the server's that came through the gateway."""
+        saved = self.lab.run("server", "iptables-legacy-save", "-c", "-t", "filter")
+        line = next(line for line in saved.splitlines() if f"--dport {port}" in line)
+        return int(line[1:].split(":")[0])
+
+    def client(self, *command: str, timeout: float = 60, check: bool = True) -> str:
+        """Run a program in the client."""
+        return self.lab.run("client", *command, timeout=timeout, check=check)
+
+    def fetch(self, url: str, *options: str) -> bytes:
+        """What curl gets of an address, empty where it gets nothing."""
+        got = self.lab.place / "got"
+        got.unlink(missing_ok=True)
+        self.client("curl", "-s", "-m", "20", "-o", str(got), *options, url, check=False)
+        return got.read_bytes() if got.exists() else b""
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The lab, once for each driver."""
+    made = Place(tmp_path_factory.mktemp("lab"), request.param)
+    yield made
+    made.lab.close()
+
+
+def test_ssh_and_http(place: Place) -> None:
+    """The first description's two rules let ssh and http in, statefully, and nothing else."""
+    assert place.client(*place.ssh, OWN, "echo through").strip() == "through"
+    assert place.fetch(f"http://{OWN}/content") == servers.CONTENT
+    assert place.fetch(f"http://{OWN}:8080/content", "--connect-timeout", "1") == b""
+    shown = place.daemon.shown()
+    assert f"dst={OWN} sport=" in shown
+    assert "[ASSURED]" in shown
+    counted = next(line for line in shown.splitlines() if "--dports 22,80" in line)
+    assert int(counted[1:].split(":")[0]) > 20
+
+
+@pytest.mark.parametrize("host", ["10.2.0.2", "[fd02::2]"], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("mode", ["passive", "active"])
+def test_ftp(place: Place, host: str, mode: str) -> None:
+    """FTP's data connections pass as the helper announced them, whichever side opens them."""
+    options = ["-P", "-"] if mode == "active" else []
+    assert place.fetch(f"ftp://{host}/content", *options) == servers.CONTENT
+
+
+def test_ftp_by_address(place: Place) -> None:
+    """PASV and PORT, which carry an IPv4 address, pass too; lftp lists a directory."""
+    assert place.fetch(f"ftp://{SERVER}/content", "--disable-epsv") == servers.CONTENT
+    assert place.fetch(f"ftp://{SERVER}/content", "--disable-eprt", "-P", "-") == servers.CONTENT
+    listing = place.client("lftp", "-c", f"set net:timeout 20; open {SERVER}; ls", timeout=60)
+    assert "content" in listing
+
+
+def test_strays(place: Place) -> None:
+    """Segments that begin nothing do not reach the server."""
+    before = place.seen(8080)
+    for flags in ("-A", "-R", "-FA", "-SA", "-FSRPAU"):
+        place.client("hping3", "-q", "-c", "1", *flags.split(), "-p", "8080", SERVER, check=False, timeout=20)
+    for scan in ("-sN", "-sF", "-sX", "-sM", "-sA"):
+        place.client("nmap", "-n", "-Pn", "--max-retries", "0", "--host-timeout", "10", scan, "-p", "8080", SERVER)
+    assert place.seen(8080) == before
+    assert place.seen(9) == 0
+
+
+def test_scan(place: Place) -> None:
+    """A SYN scan finds what the rules let in, and nothing more."""
+    found = place.client("nmap", "-n", "-Pn", "-sS", "--reason", "--max-retries", "6", "-p", "9,21,22,8080", SERVER)
+    ports = [line.split() for line in found.splitlines() if "/tcp" in line]
+    open_ports = {words[0].split("/")[0] for words in ports if words[1] == "open"}
+    assert open_ports == {"21", "8080"}, found
+    assert place.seen(9) == 0
+
+
+def test_pings(place: Place) -> None:
+    """An echo passes and its answer comes back; the server's word that nobody takes a datagram is RELATED."""
+    assert " 0% packet loss" in place.client("ping", "-c", "2", "-i", "0.2", "-W", "10", SERVER)
+    # the word reaches a program that asks its socket: the second datagram fails
+    ask = (
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20)\n"
+        f"s.connect(('{SERVER}', 5000)); s.send(b'x')\n"
+        "try: s.recv(1)\nexcept ConnectionRefusedError: print('refused')"
+    )
+    assert place.client(sys.executable, "-c", ask).strip() == "refused"
+
+
+def test_path_mtu(place: Place) -> None:
+    """The gateway's word that a segment is too long for the next link is RELATED: what is sent on arrives."""
+    got = place.lab.place / "uploaded"
+    place.lab.start("server", "socat", "-u", "TCP-LISTEN:8081,reuseaddr", f"CREATE:{got}")
+    assert wait_for(lambda: place.lab.listens("server", 8081))
+    place.lab.run("gateway", "ip", "link", "set", "right", "mtu", "1300")
+    try:
+        sent = place.lab.place / "sent"
+        sent.write_bytes(servers.CONTENT)
+        place.client("socat", "-u", f"FILE:{sent}", f"TCP:{SERVER}:8081")
+        assert wait_for(lambda: got.stat().st_size == len(servers.CONTENT))
+        told = next(line for line in place.daemon.shown().splitlines() if "-A OUTPUT -p icmp" in line)
+        assert int(told[1:].split(":")[0]) > 0
+    finally:
+        place.lab.run("gateway", "ip", "link", "set", "right", "mtu", "1500")
+
+
+def test_fragments(place: Place) -> None:
+    """A datagram in pieces passes whole where the rules let it, and not at all where they do not."""
+    got = {port: place.lab.place / f"datagram-{port}" for port in (5000, 5001)}
+    for port, path in got.items():
+        place.lab.start("server", "socat", "-u", f"UDP-RECV:{port}", f"CREATE:{path}")
+    assert wait_for(lambda: place.lab.run("server", "ss", "-Hlnu").count(":500") == 2)
+    for port in (5001, 5000):
+        sent = place.lab.place / "sent"
+        sent.write_bytes(servers.CONTENT[:7000])
+        place.client("socat", "-u", "-b", "8000", f"FILE:{sent}", f"UDP-SENDTO:{SERVER}:{port}")
+    assert wait_for(lambda: got[5000].exists() and got[5000].stat().st_size == 7000)
+    assert not got[5001].exists() or got[5001].stat().st_size == 0
+
+
+def session(place: Place) -> subprocess.Popen[str]:
+    """An ssh session that stays, with a program in it that answers line by line."""
+    process = place.lab.start("client", *place.ssh, OWN, "cat")
+    assert echoes(process, "begin")
+    return process
+
+
+def echoes(process: subprocess.Popen[str], word: str) -> bool:
+    """Whether a session answers."""
+    assert process.stdin is not None
+    process.stdin.write(word + "\n")
+    process.stdin.flush()
+    return wait_for(lambda: word in process.log.read_text())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", ["reload", "restart", "kill"])
+def test_nothing_is_lost(place: Place, how: str) -> None:
+    """A download and an ssh session survive a reload, a restart and a kill -9 of the daemon in their midst; what is
+    stray stays out all the while."""
+    shell = session(place)
+    got = place.lab.place / f"download-{how}"
+    url = f"http://{SERVER}:8080/long"
+    download = place.lab.start("client", "curl", "-s", "-m", "120", "--limit-rate", "4M", "-o", str(got), url)
+    assert wait_for(lambda: got.exists() and got.stat().st_size > 0)
+    if how == "reload":
+        place.daemon.rules[0].write_text(
+            RULES.replace("--ctstate INVALID", "--ctstate INVALID -m comment --comment new")
+        )
+        place.daemon.send(signal.SIGHUP)
+        assert wait_for(lambda: "reloaded" in place.daemon.log())
+        assert "--comment new" in place.daemon.shown()
+        assert got.stat().st_size < len(servers.LONG), "it was not in the midst"
+    else:
+        saved = place.lab.place / "table.state"
+        before = saved.stat().st_mtime_ns if saved.exists() else 0
+        # what is killed has what it last saved
+        assert wait_for(lambda: saved.exists() and saved.stat().st_mtime_ns > before)
+        place.daemon.stop(signal.SIGTERM if how == "restart" else signal.SIGKILL)
+        assert got.stat().st_size < len(servers.LONG), "it was not in the midst"
+        place.daemon.start()
+    assert download.wait(120) == 0
+    assert got.read_bytes() == servers.LONG
+    assert echoes(shell, "after")
+    shell.kill()
+
+
+def test_spoofed_reset(place: Place) -> None:
+    """A forged reset that does not hit the sequence number ends no connection, on the gateway or behind it."""
+    shell = session(place)
+    ports = [word.split(":")[-1] for word in place.client("ss", "-Hnt", "dst", OWN).split() if "10.1.0.2:" in word]
+    assert ports
+    before = place.seen(8080)
+    for port in ports:
+        forged = ["-R", "-M", "1", "-a", "10.1.0.2", "-s", port, "-p", "22", OWN]
+        place.lab.run("server", "hping3", "-q", "-c", "1", *forged, check=False, timeout=20)
+    assert echoes(shell, "alive")
+    assert place.seen(8080) == before
+    shell.kill()
+
+
+def test_ftp_without_helper(place: Place) -> None:
+    """Without the helper no data connection is let in, in either mode or family."""
+    place.daemon.stop()
+    arguments = place.daemon.arguments
+    place.daemon.arguments = [word for word in arguments if word not in ("--helper", "ftp")]
+    place.daemon.start()
+    try:
+        assert place.fetch(f"ftp://{SERVER}/content", "-m", "2") == b""
+        assert place.fetch("ftp://[fd02::2]/content", "-m", "2", "-P", "-") == b""
+    finally:
+        place.daemon.stop()
+        place.daemon.arguments = arguments
+        place.daemon.start()
