@@ -58,8 +58,8 @@ def strays(rng: np.random.Generator) -> Crowd:
 
 @pytest.mark.parametrize("flood", [syns, datagrams, echoes, strays])
 def test_established_connections_outlive_a_flood(flood: Callable[[np.random.Generator], Crowd], seed: int) -> None:
-    """Three hundred thousand packets from forged addresses end none of 10 000 established connections, take no memory beyond
-    the ceiling's, and leave a packet of an established connection at most four times as dear."""
+    """Three hundred thousand packets from forged addresses end none of 10 000 established connections, take no memory
+    beyond the ceiling's, and leave a packet of an established connection at most four times as dear."""
     rng = np.random.default_rng(seed)
     engine = inhabited()
     data = segments(p.ACK | p.PSH, 101, 501)

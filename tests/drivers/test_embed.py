@@ -80,8 +80,12 @@ def test_decides_as_python_does(program: Run) -> None:
 
 @pytest.mark.parametrize(
     ("rules", "capture", "said"),
-    [("gateway.rules", "gateway.rules", "a pcap file"), ("gateway.pcap", "gateway.pcap", "Error"), ("none", "gateway.pcap", "none")],
-)  # fmt: skip
+    [
+        ("gateway.rules", "gateway.rules", "a pcap file"),
+        ("gateway.pcap", "gateway.pcap", "Error"),
+        ("none", "gateway.pcap", "none"),
+    ],
+)
 def test_unusable_input(program: Run, rules: str, capture: str, said: str) -> None:
     """What cannot be read is said, with exit status 2."""
     done = program(EXAMPLES / rules, EXAMPLES / capture)

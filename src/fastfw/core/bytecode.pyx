@@ -89,8 +89,7 @@ cdef bint u32_test(const Look *look, const uint32_t *test) noexcept nogil:
 
 cdef bint u32_holds(const Predicate *q, const Look *look) noexcept nogil:
     cdef const uint32_t *test = look.program.numbers + q.a
-    cdef uint32_t i
-    for i in range(q.size):
+    for _ in range(q.size):
         if not u32_test(look, test):
             return False
         test += 1 + 2 * test[0]

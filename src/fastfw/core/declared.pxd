@@ -1,4 +1,4 @@
-"""Predicates about what the engine was told: routes and addresses of its own, groups, nodes, what the link layer says."""
+"""Predicates about what the engine was told: routes and addresses of its own, groups, nodes, the link layer."""
 from fastfw.core.program cimport Look, Predicate
 
 

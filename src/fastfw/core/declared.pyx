@@ -97,13 +97,20 @@ cdef inline uint32_t turned(uint32_t x, int by) noexcept nogil:
 
 cdef void jenkins_final(uint32_t *s) noexcept nogil:
     """Bob Jenkins, lookup3: the last step."""
-    s[2] ^= s[1]; s[2] -= turned(s[1], 14)
-    s[0] ^= s[2]; s[0] -= turned(s[2], 11)
-    s[1] ^= s[0]; s[1] -= turned(s[0], 25)
-    s[2] ^= s[1]; s[2] -= turned(s[1], 16)
-    s[0] ^= s[2]; s[0] -= turned(s[2], 4)
-    s[1] ^= s[0]; s[1] -= turned(s[0], 14)
-    s[2] ^= s[1]; s[2] -= turned(s[1], 24)
+    s[2] ^= s[1]
+    s[2] -= turned(s[1], 14)
+    s[0] ^= s[2]
+    s[0] -= turned(s[2], 11)
+    s[1] ^= s[0]
+    s[1] -= turned(s[0], 25)
+    s[2] ^= s[1]
+    s[2] -= turned(s[1], 16)
+    s[0] ^= s[2]
+    s[0] -= turned(s[2], 4)
+    s[1] ^= s[0]
+    s[1] -= turned(s[0], 14)
+    s[2] ^= s[1]
+    s[2] -= turned(s[1], 24)
 
 
 cdef uint32_t jenkins(uint32_t word, uint32_t seed) noexcept nogil:
@@ -124,7 +131,8 @@ cdef const Entry *master_of(const Look *look) noexcept nogil:
 
 
 cdef int on_this_node(const Predicate *q, const Look *look) noexcept nogil:
-    """By the address of whoever began the connection, or the one that announced it; of IPv6 ones the kernel takes no more
+    """By the address of whoever began the connection, or the one that announced it; of IPv6 ones the kernel takes no
+    more
     than the first four bytes."""
     cdef const uint32_t *want = look.program.numbers + q.a
     cdef const Entry *e = look.e

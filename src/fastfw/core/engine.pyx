@@ -42,7 +42,7 @@ DECISION = np.dtype({
     "itemsize": 16,
 })
 
-# What the link layer says of a packet: both addresses as they stand in frames, a LinkType, and LinkBits of what is known.
+# What the link layer says of a packet: both addresses as in frames, a LinkType, and LinkBits of what is known.
 LINK = np.dtype({
     "names": ["target", "source", "type", "known"],
     "formats": ["6u1", "6u1", "u1", "u1"],

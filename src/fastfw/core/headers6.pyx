@@ -74,7 +74,7 @@ cdef inline int drop(Look *look) noexcept nogil:
 
 
 cdef int located(Look *look, uint8_t wanted, uint32_t size, uint32_t *at) noexcept nogil:
-    """1 where the header is there with its first `size` bytes; -1 otherwise, the packet dropped unless there is none."""
+    """1 where the header is there with its first `size` bytes; -1 otherwise, the packet dropped unless it is absent."""
     cdef int found = find(look.p, wanted, at)
     if found == 0:
         return -1
@@ -121,7 +121,8 @@ cdef int fragment(Look *look, const uint32_t *want) noexcept nogil:
     return between(be32(header + 4), want + 2, want[0] & ASK_RANGE_NOT != 0)
 
 
-cdef bint options_follow(const Packet *p, const uint32_t *want, uint32_t count, uint32_t at, uint32_t left) noexcept nogil:
+cdef bint options_follow(const Packet *p, const uint32_t *want, uint32_t count, uint32_t at,
+                         uint32_t left) noexcept nogil:
     """Whether options stand at `at` in this order: type << 8 | length each."""
     cdef uint32_t i, size
     for i in range(count):
@@ -274,10 +275,11 @@ cdef bint segment_is(const Packet *p, const uint32_t *want, uint32_t at) noexcep
 
 
 cdef int segments(Look *look, const uint32_t *want) noexcept nogil:
-    """The tag is compared as the kernel does, without putting its bytes in order. Numbers: bits of what is asked (1 the next header, 2 inverted, 4 the tag, 8 inverted, 16, 32, 64 the previous,
+    """The tag is compared as the kernel does, without putting its bytes in order. Numbers: bits of what is asked
+    (1 the next header, 2 inverted, 4 the tag, 8 inverted, 16, 32, 64 the previous,
     next and last segment), next header, tag as it is in packets, three of (comparisons, number) for the length, the
     segments left and the last entry, then nine for each of the segments."""
-    cdef uint32_t at = 0, i, asked = want[0]
+    cdef uint32_t at = 0, asked = want[0]
     cdef Packet *p = look.p
     cdef const uint8_t *header
     if find(p, PROTO_ROUTING, &at) <= 0 or at + 8 > p.have:

@@ -38,13 +38,14 @@ def ranges(
     """A question of an address whose answers are worked out here for every range of addresses and every interface."""
     starts = fib.starts(*more)
     devices = fib.devices if by_device else []
-    answers: list[object] = []
+    answers: list[Any] = []
     for start in starts:
         other = asked(start, None)
         answers.append((other, tuple(device for device in devices if asked(start, device) != other)))
     kept = list(merged(starts, answers))
     values = []
-    for _, (other, unlike) in kept:  # type: ignore[misc]
+    for _, answer in kept:
+        other, unlike = answer
         place = assembly.keep(len(unlike), *(assembly.pattern(name, False) for name in unlike))
         values.append(place << 8 | other << 1 | (not other))
     words = [start for start, _ in kept]
