@@ -1,4 +1,4 @@
-"""Fields of transport headers, SCTP's chunks (RFC 9260 section 3), DCCP's options (RFC 4340 section 5); see the .pxd."""
+"""Transport headers, SCTP's chunks (RFC 9260 section 3), DCCP's options (RFC 4340 section 5): chunks.pxd."""
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 

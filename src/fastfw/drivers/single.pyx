@@ -30,6 +30,7 @@ def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif
     p.oif = engine.interface(oif)
     p.mark = mark
     p.helper = 0
+    p.link = NULL
     p.no_verify = 1
     p.now = now
     with nogil:
