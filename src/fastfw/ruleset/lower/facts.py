@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from fastfw.core.declared import RangeBit
 from fastfw.declared import WITHOUT_WAY, Fib, merged
@@ -38,14 +38,14 @@ def ranges(
     """A question of an address whose answers are worked out here for every range of addresses and every interface."""
     starts = fib.starts(*more)
     devices = fib.devices if by_device else []
-    answers: list[Any] = []
+    answers: list[object] = []
     for start in starts:
         other = asked(start, None)
         answers.append((other, tuple(device for device in devices if asked(start, device) != other)))
     kept = list(merged(starts, answers))
     values = []
     for _, answer in kept:
-        other, unlike = answer
+        other, unlike = cast("tuple[int, tuple[str, ...]]", answer)
         place = assembly.keep(len(unlike), *(assembly.pattern(name, False) for name in unlike))
         values.append(place << 8 | other << 1 | (not other))
     words = [start for start, _ in kept]
