@@ -45,7 +45,7 @@ def ranges(
     kept = list(merged(starts, answers))
     values = []
     for _, answer in kept:
-        other, unlike = cast("tuple[int, tuple[str, ...]]", answer)
+        other, unlike = cast("tuple[bool, tuple[str, ...]]", answer)
         place = assembly.keep(len(unlike), *(assembly.pattern(name, False) for name in unlike))
         values.append(place << 8 | other << 1 | (not other))
     words = [start for start, _ in kept]
