@@ -42,10 +42,13 @@ async def main() -> None:
         print(*engine.connections(), engine.counters_text(4), engine.counters_text(6), "--", sep="\n", flush=True)
 
     engine = fastfw.Engine(helpers=options.helper, settings={"nf_conntrack_tcp_loose": 0}, **rules())
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
     if options.state and options.state.exists():
         engine.load_state(options.state)
+        # what was killed went on judging after it saved: its windows are behind until both ends have spoken again
+        engine.settings["nf_conntrack_tcp_be_liberal"] = 1
+        loop.call_later(10, engine.settings.__setitem__, "nf_conntrack_tcp_be_liberal", 0)
     driver = importlib.import_module(f"fastfw.drivers.{options.driver}")
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
     with driver.Queue(engine, options.queue) as queue:
         loop.add_reader(queue.fileno(), queue.poll)
         loop.add_signal_handler(signal.SIGHUP, reload)
