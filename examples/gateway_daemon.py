@@ -1,10 +1,10 @@
-"""A stateful gateway in fifty lines: iptables rules, connection tracking and helpers on a kernel queue, with asyncio.
+"""A stateful gateway: iptables rules, connection tracking and helpers on a kernel queue, with asyncio.
 
     iptables -t mangle -A FORWARD -j NFQUEUE --queue-num 0
     python gateway_daemon.py rules.v4 --helper ftp --state /var/lib/gateway.state
 
 SIGHUP reads the rules anew, SIGTERM saves the table and ends; both lose no connection. SIGUSR1 prints the table and the
-rules with their counters. `fastfw run` is the whole thing.
+rules with their counters.
 """
 
 import argparse

@@ -3,10 +3,10 @@
 What a capture has cut off is not there: u32 does not match and BPF's program ends, as at a packet's end. Programs have
 been checked (fastfw.ruleset.ext.bpf): jumps go forwards and stay inside, memory cells exist, the last one returns.
 """
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
-from fastfw.core.bytes cimport be16, be32, sum_bytes, sum_fold, unlikely
+from fastfw.core.bytes cimport be16, be32, unlikely
+from fastfw.core.payload cimport payload_header
 from fastfw.core.program cimport Look, Predicate
 
 cdef enum:
@@ -27,23 +27,6 @@ cdef enum:
     U32_AT = 3
 
 
-cdef void current_header(const Look *look, uint8_t *copy) noexcept nogil:
-    """The first bytes as forwarding and targets have made them; at least 40 if they are there."""
-    cdef uint32_t size = look.p.have if look.p.have < HEADER else HEADER
-    cdef uint16_t sum
-    memcpy(copy, look.p.data, size)
-    if look.p.family == 6:
-        copy[0] = 0x60 | look.tos >> 4
-        copy[1] = <uint8_t> (look.tos << 4) | (copy[1] & 15)
-        copy[7] = look.ttl
-        return
-    copy[1] = look.tos
-    copy[8] = look.ttl
-    copy[10] = copy[11] = 0
-    sum = ~sum_fold(sum_bytes(copy, (copy[0] & 15) * 4))
-    memcpy(copy + 10, &sum, 2)
-
-
 cdef bint load(const Look *look, uint32_t at, uint32_t size, uint32_t *value) noexcept nogil:
     """One, two or four bytes; False where they are not all there."""
     cdef uint8_t[HEADER] copy
@@ -51,7 +34,7 @@ cdef bint load(const Look *look, uint32_t at, uint32_t size, uint32_t *value) no
     if at > look.p.have or size > look.p.have - at:
         return False
     if unlikely(at < 12):
-        current_header(look, copy)
+        payload_header(look, copy, look.p.have if look.p.have < HEADER else HEADER)
         from_ = copy + at
     value[0] = be32(from_) if size == 4 else be16(from_) if size == 2 else from_[0]
     return True

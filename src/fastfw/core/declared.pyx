@@ -131,9 +131,8 @@ cdef const Entry *master_of(const Look *look) noexcept nogil:
 
 
 cdef int on_this_node(const Predicate *q, const Look *look) noexcept nogil:
-    """By the address of whoever began the connection, or the one that announced it; of IPv6 ones the kernel takes no
-    more
-    than the first four bytes."""
+    """By the address of whoever began the connection, or the one that announced it; of IPv6 ones the kernel takes the
+    first four bytes alone."""
     cdef const uint32_t *want = look.program.numbers + q.a
     cdef const Entry *e = look.e
     cdef const Entry *master

@@ -46,8 +46,7 @@ cdef inline uint8_t lower(uint8_t letter) noexcept nogil:
     return letter + 32 if c'A' <= letter <= c'Z' else letter
 
 
-cdef void write_header(const Look *look, uint8_t *copy, uint32_t size) noexcept nogil:
-    """The packet's first bytes as they are by now: forwarding and targets have changed its IP header."""
+cdef void payload_header(const Look *look, uint8_t *copy, uint32_t size) noexcept nogil:
     cdef uint32_t header = (look.p.data[0] & 15) * 4
     cdef uint16_t sum
     memcpy(copy, look.p.data, size)
@@ -71,7 +70,7 @@ cdef bint contains(const Predicate *q, const Look *look) noexcept nogil:
     cdef uint32_t size
     if q.b < head:
         size = end if end < head + q.size else head + q.size
-        write_header(look, copy, look.p.have if look.p.have < HEAD else HEAD)
+        payload_header(look, copy, look.p.have if look.p.have < HEAD else HEAD)
         if found_in(q, look, copy, q.b, size):
             return True
         return found_in(q, look, look.p.data, head, end)
