@@ -57,7 +57,15 @@ def test_interrupted_replay_ends_at_once(tmp_path: Path) -> None:
     """SIGINT in the midst of a long replay ends it with status 130 and no traceback."""
     out = tmp_path / "out.csv"
     command = [*FASTFW, "replay", *[CAPTURE] * 5000, "--packets", str(out)]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell has what it starts in the background ignore SIGINT, and so would the replay
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for _ in range(600):
         if out.exists() or running.poll() is not None or any(tmp_path.iterdir()):
             break
