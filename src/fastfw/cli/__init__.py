@@ -21,6 +21,17 @@ VERBS = {
     "explain": ("explain", "every rule that one packet of a capture came to, and why it was decided so"),
     "diff": ("diff", "which packets and connections of a capture two rulesets decide differently"),
     "rules": ("rules", "what is wrong with a ruleset, or its canonical text"),
+    "run": ("run", "the gateway daemon on NFQUEUE"),
+    "reload": ("reload", "have the daemon read its configuration and rules anew"),
+    "conntrack": ("conntrack", "conntrack(8) for the daemon's connections"),
+    "iptables": ("iptables", "iptables(8) for the daemon's IPv4 rules"),
+    "ip6tables": ("iptables", "ip6tables(8) for the daemon's IPv6 rules"),
+    "save": ("save", "iptables-save(8) for the daemon's rules"),
+    "restore": ("restore", "iptables-restore(8) for the daemon's rules"),
+    "iptables-save": ("save", "likewise, by its own name"),
+    "iptables-restore": ("restore", "likewise"),
+    "ip6tables-save": ("save", "likewise, for IPv6"),
+    "ip6tables-restore": ("restore", "likewise, for IPv6"),
 }
 
 #: Modules that are not part of the core installation -> the extra that brings them.

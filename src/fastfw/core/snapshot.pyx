@@ -6,8 +6,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastfw.core.conntrack cimport conntrack_delete
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
-from fastfw.core.events cimport ENDED_DELETED, Event, events_watch
-from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add
+from fastfw.core.events cimport ENDED_DELETED, ENDED_NOT, EVENT_UPDATE, Event, events_note, events_watch
+from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add, expects_clear
 from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
@@ -276,6 +276,51 @@ def remove(Core core, table, indices):
                 gone += 1
         pthread_mutex_unlock(&core.lock)
     return gone
+
+
+def change(Core core, table, indices, mark=0, mark_mask=0, timeout=None, status=0):
+    """Change connections that are still where they were when `entries` read them; how many were.
+
+    Bits of `mark_mask` are taken from `mark`; `timeout` (s) counts from now; `status` adds status bits: SEEN_REPLY,
+    ASSURED and FIXED_TIMEOUT may be.
+    """
+    cdef uint32_t count = len(table), i, changed = 0
+    cdef uint8_t[::1] table_bytes = raw(table), index_bytes = raw(np.ascontiguousarray(indices, np.uint32))
+    cdef const Entry *given = <const Entry *> &table_bytes[0]
+    cdef const uint32_t *numbers = <const uint32_t *> &index_bytes[0]
+    cdef uint32_t value = mark, mask = mark_mask
+    cdef uint32_t added = status & (STATUS_SEEN_REPLY | STATUS_ASSURED | STATUS_FIXED_TIMEOUT)
+    cdef int64_t lasting = -1 if timeout is None else timeout
+    cdef Entry *e
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        for i in range(count):
+            if not numbers[i] or numbers[i] >= core.tracker.flows.used:
+                continue
+            e = core.tracker.flows.entries + numbers[i]
+            if not key_equal(&e.key, &given[i].key):
+                continue
+            e.mark = (e.mark & ~mask) | (value & mask)
+            e.status |= added
+            # what the rules may ask has changed: the next packet is walked through them
+            e.path[0] = 0
+            e.path[1] = 0
+            if lasting >= 0:
+                e.expires = core.tracker.now + lasting * <int64_t> 1_000_000_000
+            if core.tracker.events.ring != NULL:
+                events_note(&core.tracker.events, EVENT_UPDATE, ENDED_NOT, core.tracker.now, e,
+                            core.tracker.flows.extras + numbers[i] if core.tracker.flows.extras != NULL else NULL)
+            changed += 1
+        pthread_mutex_unlock(&core.lock)
+    return changed
+
+
+def forget_expectations(Core core):
+    """Wait for nothing any more."""
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        expects_clear(&core.tracker.expects)
+        pthread_mutex_unlock(&core.lock)
 
 
 def watch(Core core, uint32_t room):

@@ -1,0 +1,314 @@
+"""The daemon's configuration: TOML, strict, every fault named by its key and line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+from fastfw.engine import SettingError, check_setting
+from fastfw.gateway.log import LEVELS
+from fastfw.gateway.steer import HOOKS, TABLES, Plan
+from fastfw.helpers import HelperError, parse_spec
+
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Queue = Annotated[int, Meta(ge=0, le=65535)]
+Rate = Annotated[float, Meta(ge=0, le=1e9)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Name = Annotated[str, Meta(min_length=1, max_length=15)]
+Table = Literal["mangle", "filter", "raw", "security"]
+Hook = Literal["INPUT", "FORWARD", "OUTPUT"]
+Level = Literal["emerg", "alert", "crit", "error", "warning", "notice", "info", "debug"]
+
+assert get_args(Table) == TABLES
+assert get_args(Hook) == HOOKS
+assert get_args(Level) == LEVELS
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is FILE:LINE: KEY: what was expected."""
+
+
+class Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True):
+    """A table of the file. What is not there has its default."""
+
+
+class RulesSection(Section, frozen=True):
+    """Files in iptables-save's format; an empty name: that family's packets are all accepted."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+    rejudge: bool = False
+    """Whether a reload also forgets the connections that the new rules would not let begin."""
+    save_at_stop: bool = False
+    """Whether the rules in force, their counters included, are written back to their files at stop."""
+
+
+class ConntrackSection(Section, frozen=True):
+    """Helpers attached to their ports (`ftp`, `ftp:tcp:2121`) and settings by their sysctl names."""
+
+    helpers: tuple[str, ...] = ()
+    settings: dict[str, int] = {}
+
+
+class QueueSection(Section, frozen=True):
+    """The kernel's packet queues: `first` and the `count - 1` after it, a thread each."""
+
+    first: Queue = 0
+    count: Annotated[int, Meta(ge=1, le=256)] = 1
+    length: Annotated[int, Meta(ge=1, le=2**24)] = 4096
+    """Packets that the kernel holds for each."""
+    copy_range: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Bytes of each packet that are copied to the engine; 0: as many as the rules and helpers need."""
+    receive_buffer: Annotated[int, Meta(ge=65536, le=2**30)] = 16 << 20
+    gso: bool = True
+    fail_open: bool = False
+    """Whether packets pass unjudged where the daemon does not run or its queue is full."""
+
+
+class SteeringSection(Section, frozen=True):
+    """The kernel's rules that hand packets to the queues."""
+
+    install: bool = True
+    keep: bool = False
+    """Whether they stay when the daemon stops: then nothing passes until it runs again, unless it fails open."""
+    table: Table = "mangle"
+    hooks: tuple[Hook, ...] = HOOKS  # type: ignore[assignment]
+    families: tuple[Literal[4, 6], ...] = (4, 6)
+    except_interfaces: tuple[Name, ...] = ()
+    iptables: str = ""
+    """The program, where it is neither iptables-legacy nor iptables on the path."""
+
+
+class StateSection(Section, frozen=True):
+    """Where connections are kept while the daemon does not run; an empty name: nowhere."""
+
+    file: str = ""
+    interval: Seconds = 0
+    """Seconds between saves while it runs; 0: at stop alone."""
+
+
+class ControlSection(Section, frozen=True):
+    """The Unix socket that `fastfw conntrack`, `fastfw iptables` and the others talk to."""
+
+    socket: str = "/run/fastfw/control"
+    mode: Annotated[int, Meta(ge=0, le=0o777)] = 0o600
+    users: tuple[str, ...] = ()
+    """Who may talk to it besides root and the daemon's own user; names or numbers."""
+    groups: tuple[str, ...] = ()
+    clients: Annotated[int, Meta(ge=1, le=1024)] = 32
+
+
+class RejectSection(Section, frozen=True):
+    """Answers to packets that a REJECT rule refuses."""
+
+    answers: bool = True
+    rate: Rate = 1000
+    """Answers a second at most."""
+    burst: Rate = 1000
+    host_rate: Rate = 1
+    """ICMP errors a second to one host."""
+    host_burst: Rate = 6
+    mark: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 0xFA57F3ED
+    """The packet mark that answers carry, so that they are not queued themselves."""
+
+
+class LogSection(Section, frozen=True):
+    """The daemon's lines on standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Level = "info"
+    rate: Rate = 10
+    """Lines a second of one kind."""
+    burst: Annotated[float, Meta(ge=1, le=1e9)] = 50
+
+
+class MetricsSection(Section, frozen=True):
+    """Where Prometheus finds its metrics, as `127.0.0.1:9477`; empty: nowhere."""
+
+    listen: str = ""
+
+
+class Config(Section, frozen=True):
+    """The whole configuration."""
+
+    rules: RulesSection = RulesSection()
+    conntrack: ConntrackSection = ConntrackSection()
+    queue: QueueSection = QueueSection()
+    steering: SteeringSection = SteeringSection()
+    state: StateSection = StateSection()
+    control: ControlSection = ControlSection()
+    reject: RejectSection = RejectSection()
+    log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
+
+    def plan(self) -> Plan:
+        """The kernel's rules that it asks for."""
+        return Plan(
+            first=self.queue.first,
+            last=self.queue.first + self.queue.count - 1,
+            table=self.steering.table,
+            hooks=self.steering.hooks,
+            families=self.steering.families,
+            fail_open=self.queue.fail_open,
+            except_interfaces=self.steering.except_interfaces,
+            answer_mark=self.reject.mark if self.reject.answers else 0,
+            program=self.steering.iptables,
+        )
+
+
+def read_config(path: str) -> Config:
+    """The configuration in a file. ConfigError; OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: the text is not UTF-8") from None
+    return parse_config(text, path)
+
+
+def parse_config(text: str, name: str = "-") -> Config:
+    """The configuration that a text tells of. ConfigError."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        if place is None:  # at the text's end
+            reason = str(error).removesuffix(" (at end of document)")
+            raise ConfigError(f"{name}:{text.count(chr(10)) + 1}: {reason}") from None
+        raise ConfigError(f"{name}:{place[1]}:{place[2]}: {str(error)[: place.start()]}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}:1: nested too deeply") from None
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        reason, key = _validation(error, tree)
+        raise ConfigError(f"{name}:{line_of(text, key)}: {'.'.join(key)}: {reason}") from None
+    check(config, text, name)
+    return config
+
+
+def check(config: Config, text: str = "", name: str = "-") -> None:
+    """What no type says. ConfigError, its line found in `text`."""
+
+    def fault(reason: str, *key: str) -> ConfigError:
+        return ConfigError(f"{name}:{line_of(text, key)}: {'.'.join(key)}: {reason}")
+
+    for setting, value in config.conntrack.settings.items():
+        try:
+            check_setting(setting, value)
+        except SettingError as error:
+            reason = str(error).removeprefix(f"{setting}: ")
+            raise fault(reason, "conntrack", "settings", setting) from None
+    for helper in config.conntrack.helpers:
+        try:
+            parse_spec(helper)
+        except HelperError as error:
+            raise fault(str(error), "conntrack", "helpers") from None
+    if config.queue.first + config.queue.count > 65536:
+        raise fault("the last queue would be above 65535", "queue", "count")
+    if 0 < config.queue.copy_range < 68:
+        raise fault("0 or 68 to 65535 bytes expected", "queue", "copy_range")
+    if config.steering.install and not config.steering.hooks:
+        raise fault(f"some of {', '.join(HOOKS)} expected", "steering", "hooks")
+    if config.steering.install and not config.steering.families:
+        raise fault("4, 6 or both expected", "steering", "families")
+    if config.steering.table == "raw" and set(config.steering.hooks) - {"OUTPUT"}:
+        raise fault("table raw has no chain INPUT or FORWARD", "steering", "table")
+    for interface in config.steering.except_interfaces:
+        if re.search(r'[\s/"\\]', interface) or len(interface.encode()) > 15:
+            raise fault(f"an interface name of up to 15 bytes expected, not {interface!r}", "steering",
+                        "except_interfaces")  # fmt: skip
+    if len(config.control.socket.encode()) > 107:
+        raise fault("a path of up to 107 bytes expected", "control", "socket")
+    if config.metrics.listen:
+        try:
+            listen_address(config.metrics.listen)
+        except ValueError as error:
+            raise fault(str(error), "metrics", "listen") from None
+    if config.state.interval and not config.state.file:
+        raise fault("there is no state.file to save to", "state", "interval")
+    if config.rules.save_at_stop and not (config.rules.ipv4 or config.rules.ipv6):
+        raise fault("there is no rules.ipv4 or rules.ipv6 to save to", "rules", "save_at_stop")
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """HOST:PORT or [HOST]:PORT. ValueError."""
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:(\d{1,5})|([^:\[\]\s]+):(\d{1,5})", text)
+    port = int(found[2] or found[4]) if found else 0
+    if found is None or not 0 < port < 65536:
+        raise ValueError(f"HOST:PORT expected, such as 127.0.0.1:9477 or [::1]:9477, not {text!r}")
+    return found[1] or found[3], port
+
+
+_AT = re.compile(r"^(?P<reason>.*?)(?: - at `(?:key in )?(?P<path>\$.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+
+
+def _validation(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The reason and the key of msgspec's message."""
+    found = _AT.match(str(error))
+    assert found is not None
+    path = (found["path"] or "$").removeprefix("$").lstrip(".")
+    key = tuple(part for part in re.sub(r"\[[^\]]*\]", "", path).split(".") if part)
+    unknown = _UNKNOWN.fullmatch(found["reason"])
+    if unknown is None:
+        if "[...]" in path and isinstance(tree.get(key[0]), dict):  # a key of settings: msgspec does not say which
+            values = tree[key[0]].get(key[-1])
+            if isinstance(values, dict):
+                wrong = next((name for name, value in values.items() if type(value) is not int), None)
+                key = (*key, wrong) if wrong else key
+        reason = found["reason"]
+        return reason[0].lower() + reason[1:], key
+    section: type[Section] = Config
+    for part in key:
+        section = _section(section, part)
+    return f"no such key: one of {', '.join(section.__struct_fields__)} expected", (*key, unknown[1])
+
+
+def _section(of: type[Section], name: str) -> type[Section]:
+    kind = next(field.type for field in msgspec.structs.fields(of) if field.name == name)
+    assert isinstance(kind, type)
+    return kind
+
+
+_HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))
+
+
+def line_of(text: str, key: tuple[str, ...]) -> int:
+    """The line, from 1, on which a key of valid TOML text is set; its table's line, or 1, where it is not."""
+    table: tuple[str, ...] = ()
+    best, depth = 1, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        header = _HEADER.match(line)
+        if header:
+            table = _parts(header[1])
+            here = table
+        elif found := _KEY.match(line):
+            here = table + _parts(found[1])
+        else:
+            continue
+        same = 0
+        while same < min(len(here), len(key)) and here[same] == key[same]:
+            same += 1
+        if same == len(here) and same > depth:
+            best, depth = number, same
+    return best
+
+
+T = TypeVar("T", bound=Section)
+
+
+def changed(section: T, **values: Any) -> T:
+    """A section with some values replaced; None leaves one as it is."""
+    return msgspec.structs.replace(section, **{name: value for name, value in values.items() if value is not None})

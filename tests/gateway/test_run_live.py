@@ -1,0 +1,123 @@
+"""`fastfw run` on real traffic, in a network namespace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("msgspec")
+
+from gateway.namespaced import live, script
+
+pytestmark = live
+
+TALK = r"""
+"$PYTHON" - <<'PY'
+import socket
+def say(name, ask):
+    try:
+        ask(); print(name, "ok")
+    except OSError as error:
+        print(name, type(error).__name__)
+server = socket.create_server(("127.0.0.1", 7000))
+say("allowed", lambda: socket.create_connection(("127.0.0.1", 7000), timeout=20))
+say("reset", lambda: socket.create_connection(("127.0.0.1", 7001), timeout=20))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect(("127.0.0.1", 7002)); udp.settimeout(20); udp.send(b"x")
+say("unreachable", lambda: udp.recv(10))
+other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+other.connect(("127.0.0.1", 7003)); other.settimeout(0.5); other.send(b"x")
+say("dropped", lambda: other.recv(10))
+PY
+"""
+
+
+def test_rules_decide_and_answers_go_out(tmp_path: Path) -> None:
+    """What the rules accept passes, REJECT is answered by a reset or an ICMP error, the rest is dropped in silence; the
+    machine is left as it was found and the connection is kept."""
+    said = script(tmp_path, "start --rules rules --queue 5:6 --state state\n" + TALK + "stop; ours; cat log")
+    assert "allowed ok\nreset ConnectionRefusedError\nunreachable ConnectionRefusedError\ndropped TimeoutError" in said
+    assert "stopped 0\n0\n0\n" in said
+    assert "event=state_saved" in said
+    assert (tmp_path / "state").exists()
+    assert not (tmp_path / "control").exists()
+
+
+def test_origin_commands(tmp_path: Path) -> None:
+    """The origin's commands work word for word against the daemon, and are listed as iptables lists them."""
+    commands = (
+        "iptables -t filter -I INPUT -d 172.16.6.61 -p tcp -m multiport --dports 22,80 -m state --state NEW,ESTABLISHED"
+        " -j ACCEPT",
+        "iptables -t filter -I OUTPUT -s 172.16.6.61 -p tcp -m state --state NEW,ESTABLISHED -j ACCEPT",
+    )
+    text = "start --rules rules\n" + "".join(f"fastfw {command}; echo $?\n" for command in commands)
+    text += "fastfw iptables-save | grep -v ^# >ours; fastfw iptables -S >spec; fastfw iptables -L -n >list; stop\n"
+    text += (
+        "iptables-legacy-restore <ours; iptables-legacy-save -t filter | grep -v ^# | sed 's/\\[.*\\]/[0:0]/' >real\n"
+    )
+    text += "sed 's/\\[.*\\]/[0:0]/' ours | diff real -\n"
+    text += "iptables-legacy -S | diff - spec; iptables-legacy -L -n | diff - list; echo same"
+    assert "0\n0\nstopped 0\nsame" in script(tmp_path, text)
+
+
+def test_killed_daemon_leaves_nothing_that_clean_does_not_find(tmp_path: Path) -> None:
+    """After kill -9 the rules stand and nothing passes; `--clean` takes them away, and a second time finds nothing."""
+    said = script(
+        tmp_path,
+        "start --rules rules; kill9; ours\n"
+        "ping -c1 -W1 127.0.0.1 >/dev/null || echo closed\n"
+        "fastfw run --clean; ours; fastfw run --clean; ping -c1 -W1 127.0.0.1 >/dev/null && echo open",
+    )
+    assert (
+        "6\n6\nclosed\nremoved the rules in ipv4 mangle, ipv6 mangle\n0\n0\nthere was nothing to remove\nopen" in said
+    )
+
+
+def test_restart_after_kill(tmp_path: Path) -> None:
+    """A daemon that starts where another was killed replaces its rules and its socket."""
+    said = script(
+        tmp_path,
+        "start --rules rules; kill9; start --rules rules; ours\n"
+        "ping -c1 -W5 127.0.0.1 >/dev/null && echo passes; stop; ours",
+    )
+    assert "6\n6\npasses\nstopped 0\n0\n0" in said
+
+
+def test_second_daemon(tmp_path: Path) -> None:
+    """A second daemon is refused, on the same queue and on another, and takes nothing of the first one's away; nor does
+    --clean."""
+    said = script(
+        tmp_path,
+        "start --rules rules\n"
+        "fastfw run --control other --queue 0; echo $?; fastfw run --control other --queue 9; echo $?\n"
+        "fastfw run --clean; echo $?; ours; ping -c1 -W5 127.0.0.1 >/dev/null && echo passes; stop",
+    )
+    assert "queue 0: another program has it" in said
+    assert "another daemon serves queue 0 here" in said
+    assert "a daemon serves queue 0 here: stop it first\n2\n6\n6\npasses\nstopped 0" in said
+
+
+def test_without_iptables(tmp_path: Path) -> None:
+    """On a machine without iptables the daemon says so and leaves nothing."""
+    said = script(tmp_path, 'PATH=/nowhere "$PYTHON" -m fastfw run --rules rules --control c; echo $?')
+    assert "iptables is not installed" in said
+    assert said.endswith("2\n")
+
+
+def test_reload_keeps_connections(tmp_path: Path) -> None:
+    """A reload loses no connection; a broken ruleset leaves the old one in force and says where; re-judging
+    forgets what the new rules would not let begin."""
+    said = script(
+        tmp_path,
+        "start --rules rules\n" + TALK + "fastfw reload; echo $?\n"
+        "echo bad >rules; fastfw reload; echo $?; fastfw iptables -S INPUT | tail -1\n"
+        "printf '*filter\\n:INPUT DROP\\n:OUTPUT ACCEPT\\n-A INPUT -m state --state ESTABLISHED -j ACCEPT\\nCOMMIT\\n'"
+        " >rules\n"
+        "kill -HUP $daemon; sleep 1; fastfw reload --rejudge; echo $?; stop; cat log",
+    )
+    assert "rules:1:1: expected a table" in said
+    assert "2\n-A INPUT -p udp -m udp --dport 7002 -j REJECT --reject-with icmp-port-unreachable\n" in said
+    assert "event=reload_failed" in said
+    assert "event=rejudged" in said
+    assert "connections are forgotten" in said
