@@ -1,6 +1,7 @@
 """fastfw rules: what check and save print, and their exit statuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,23 @@ def test_the_example_is_clean_with_its_helper(capsys: pytest.CaptureFixture[str]
     assert "related-without-helper" in capsys.readouterr().out
 
 
-def test_refused_text_shows_the_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What iptables-restore would refuse is told as FILE:LINE:COLUMN with the line and a caret under it; status 2."""
+@pytest.mark.parametrize("verb", ["check", "save"])
+def test_refused_text_is_one_line(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What iptables-restore would refuse is one line, FILE:LINE:COLUMN: reason, for programs to read; status 2."""
+    path = tmp_path / "x.rules"
+    path.write_text("*filter\n-A INPUT -p tcp --dport 99999 -j ACCEPT\nCOMMIT\n")
+    assert main(["rules", verb, str(path)]) == 2
+    out, error = capsys.readouterr()
+    assert not out
+    assert error.startswith(f"{path}:2:25: ")
+    assert error.count("\n") == 1
+
+
+def test_refused_text_shows_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal the line is shown below, with a caret under the column."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     path = tmp_path / "x.rules"
     path.write_text("*filter\n-A INPUT\t-p tcp --dport 99999 -j ACCEPT\nCOMMIT\n")
     assert main(["rules", "check", str(path)]) == 2
@@ -92,8 +108,11 @@ def test_refused_text_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "nonsense" in found["error"]["reason"]
 
 
-def test_long_lines_are_shown_around_the_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_lines_are_shown_around_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a long line only the surroundings of the fault are shown, its control characters made harmless."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     path = tmp_path / "x.rules"
     path.write_text(f'*filter\n-A INPUT -m comment --comment "{"y" * 200}\x1b[31m" -p tcp --nothing\nCOMMIT\n')
     assert main(["rules", "check", str(path)]) == 2

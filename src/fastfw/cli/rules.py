@@ -75,7 +75,12 @@ def main(prog: str, argv: list[str]) -> int:
 
 def save(args: argparse.Namespace) -> int:
     """Prints the canonical text."""
-    text = inputs.read_rules(args.file, args.family).save(counters=args.counters)
+    name = inputs.source_name(args.file)
+    given = inputs.read_text(args.file)
+    try:
+        text = Ruleset.parse(given, family=args.family, filename=name).save(counters=args.counters)
+    except RulesetError as error:
+        return _refused(error, given, name)
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
     return 0
@@ -106,15 +111,15 @@ def check(args: argparse.Namespace) -> int:
     return FAULTS if faults else 0
 
 
-def _refused(error: RulesetError, text: str, name: str, as_json: bool) -> int:
-    """Text that is no ruleset: the place, the line and a caret under the column."""
+def _refused(error: RulesetError, text: str, name: str, as_json: bool = False) -> int:
+    """Text that is no ruleset: the place and the reason; on a terminal also the line with a caret under the column."""
     if as_json:
         place = {"line": error.line, "column": error.column, "reason": printable(error.reason)}
         _print_json(name, place, [])
         return UNUSABLE
     print(printable(inputs.located(error, name)), file=sys.stderr)
     lines = text.split("\n")
-    if 1 <= error.line <= len(lines):
+    if sys.stderr.isatty() and 1 <= error.line <= len(lines):
         print(*source_and_caret(lines[error.line - 1], error.column), sep="\n", file=sys.stderr)
     return UNUSABLE
 
