@@ -1,6 +1,7 @@
 """The command line as a whole: verbs, exit status, one line for whatever cannot be used."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,16 @@ def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert err == b""
     assert process.returncode == cli.PIPE_CLOSED
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(closed: str) -> None:
+    """A standard stream that was closed before we began is as good as /dev/null."""
+    for arguments, status in (("--version", 0), ("replay /nonexistent.pcap", 2), ("rules check -", 0)):
+        command = f"exec {shlex.quote(sys.executable)} -m fastfw {arguments} {closed}"
+        done = subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        assert "fault in fastfw" not in done.stdout + done.stderr
+        assert done.returncode == status
 
 
 def test_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,9 @@ import io
 import json
 import os
 import pty
+import socket
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -326,6 +328,17 @@ def test_capture_from_standard_input(
     assert (found["captures"][0]["source"], found["packets"]["records"]) == ("standard input", 5)
 
 
+def test_capture_from_a_socket(exchange: Path, tmp_path: Path) -> None:
+    """Standard input may be a socket, which has no name that could be opened."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(exchange.read_bytes())
+        ours.shutdown(socket.SHUT_WR)
+        command = [sys.executable, "-m", "fastfw", "replay", "-", "--json"]
+        done = subprocess.run(command, stdin=theirs, capture_output=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["packets"]["records"] == 5
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -347,7 +360,10 @@ def test_capture_from_standard_input(
         (["--rules", "/"], "/: Is a directory"),
         (["--packets", "/nonexistent/out.csv"], "--packets /nonexistent/out.csv: No such file or directory"),
         (["--packets", "-", "--json"], "standard output is taken by --json"),
-        (["--packets", "same", "--counters", "same"], "two outputs cannot be one file"),
+        (["--packets", "-", "--conntrack", "-"], "two outputs cannot be one file"),
+        (["--packets", "", "--json"], "--packets '': No such file or directory"),
+        (["--rules", ""], "'': No such file or directory"),
+        (["--packets", "/dev/full"], "/dev/full: No space left on device"),
     ],
 )
 def test_unusable_options(exchange: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,6 +396,15 @@ def test_an_input_is_never_overwritten(exchange: Path, capsys: pytest.CaptureFix
     assert replay(exchange, "--packets", exchange) == 2
     assert "writing would destroy" in capsys.readouterr().err
     assert exchange.read_bytes() == before
+
+
+def test_two_outputs_in_one_file(exchange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two outputs are never written into one file, by whatever names; any number may go to /dev/null."""
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for other in (tmp_path / "out", tmp_path / "link"):
+        assert replay(exchange, "--packets", tmp_path / "out", "--conntrack", other) == 2
+        assert "two outputs cannot be one file" in capsys.readouterr().err
+    assert replay(exchange, "--packets", "/dev/null", "--conntrack", "/dev/null", "--counters", "/dev/null") == 0
 
 
 def test_helpers_make_related(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0 done, 1 the answer is no, 2 unusable input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        _open_standard_streams()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         status = _run(arguments)
@@ -75,6 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"a fault in fastfw itself: {type(error).__name__}: {error}; {TRACEBACK}=1 shows where")
     return status
+
+
+def _open_standard_streams() -> None:
+    """Puts /dev/null where a standard stream was closed before we began: no file of ours may take its descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the process lives
 
 
 def _fail(message: str) -> int:

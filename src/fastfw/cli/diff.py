@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import secrets
 import sys
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from fastfw.cli import inputs
 from fastfw.cli.errors import CliError
 from fastfw.cli.headers import Headers
 from fastfw.cli.names import ABSENT, VERDICTS
+from fastfw.cli.outputs import open_outputs
 from fastfw.cli.progress import Progress
 from fastfw.cli.render import Section, render
 from fastfw.cli.replay import quoted, steps
@@ -36,6 +36,7 @@ SEED_SIZE = 88
 SHOWN = 10
 """Connections shown of each group."""
 
+PACKETS = "--packets"
 HEADER = b"packet,old_verdict,new_verdict,old_rule,new_rule\n"
 
 Pair = tuple[int, int, int, int, int]
@@ -72,7 +73,9 @@ def main(prog: str, argv: list[str]) -> int:
     sides = [Side.of(path, args, seed) for path in (args.old, args.new)]
     changes: dict[Pair, Group] = {}
     with contextlib.ExitStack() as stack:
-        output = _open(args, stack) if args.packets else None
+        output = open_outputs({PACKETS: args.packets}, (args.old, args.new, args.capture), stack).get(PACKETS)
+        if output is not None:
+            output.write(HEADER)
         progress = stack.enter_context(Progress())
         capture = stack.enter_context(inputs.open_capture(args.capture, progress.reading(args.capture)))
         for warning in capture.warnings:
@@ -118,22 +121,6 @@ class Group:
     octets: int = 0
     connections: dict[bytes, int] = field(default_factory=dict)
     ends: dict[bytes, str] = field(default_factory=dict)
-
-
-def _open(args: argparse.Namespace, stack: contextlib.ExitStack) -> BinaryIO:
-    if args.packets == "-":
-        stack.callback(sys.stdout.buffer.flush)
-        sys.stdout.buffer.write(HEADER)
-        return sys.stdout.buffer
-    for source in (args.old, args.new, args.capture):
-        if os.path.exists(args.packets) and os.path.exists(source) and os.path.samefile(args.packets, source):
-            raise CliError(f"--packets {args.packets}: that is an input, which writing would destroy")
-    try:
-        file = stack.enter_context(open(args.packets, "wb"))  # noqa: SIM115 - the stack closes it
-    except OSError as error:
-        raise CliError(f"--packets {args.packets}: {error.strerror}") from None
-    file.write(HEADER)
-    return file
 
 
 def _judge(

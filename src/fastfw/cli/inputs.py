@@ -19,6 +19,8 @@ from fastfw.engine import HOOKS, Engine, SettingError, check_setting
 from fastfw.ruleset import Ruleset, RulesetError, RulesetNotice
 
 SYSCTL_PREFIX = "net.netfilter."
+STANDARD_INPUT = 0
+"""Its descriptor: a name such as /dev/stdin cannot be opened where it is a socket or another user's."""
 INTERFACE_LIMIT = 15
 """Bytes of an interface's name in Linux."""
 
@@ -85,8 +87,8 @@ def add_setting_options(group: argparse._ArgumentGroup) -> None:
 def make_engine(args: argparse.Namespace) -> tuple[Engine, Ruleset | None, Ruleset | None]:
     """The engine that add_engine_options' arguments describe, and its rulesets."""
     check_options(args)
-    rules4 = read_rules(args.rules, 4) if args.rules else None
-    rules6 = read_rules(args.rules6, 6) if args.rules6 else None
+    rules4 = read_rules(args.rules, 4) if args.rules is not None else None
+    rules6 = read_rules(args.rules6, 6) if args.rules6 is not None else None
     engine = bare_engine(args)
     if rules4 is not None:
         put_in_force(engine, rules4, args.rules)
@@ -155,7 +157,7 @@ def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:
 
 def source_name(path: str) -> str:
     """What messages call a file that was given by this name."""
-    return "standard input" if path == "-" else path
+    return "standard input" if path == "-" else path or repr(path)
 
 
 def read_rules(path: str, family: int) -> Ruleset:
@@ -225,7 +227,7 @@ def open_capture(path: str, progress: Callable[[int, int], object] | None = None
     """A capture file; `-` is standard input."""
     name = source_name(path)
     try:
-        return Capture("/dev/stdin" if path == "-" else path, progress=progress)
+        return Capture(STANDARD_INPUT if path == "-" else path, progress=progress)
     except CaptureError as error:
         raise CliError(f"{name}: {error}") from None
     except OSError as error:

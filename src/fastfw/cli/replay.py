@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from fastfw.cli import inputs
 from fastfw.cli.errors import CliError
 from fastfw.cli.names import ABSENT, STATES, VERDICTS, direction_name, why
+from fastfw.cli.outputs import open_outputs
 from fastfw.cli.progress import Progress
 from fastfw.cli.report import Report, sections
 from fastfw.cli.rulenames import RuleNames
@@ -61,9 +61,13 @@ def main(prog: str, argv: list[str]) -> int:
     tally = Tally(local4, local6)
     report = Report()
     with contextlib.ExitStack() as stack:
-        outputs = open_outputs(args, stack)
+        wanted = {f"--{name}": getattr(args, name) for name in ("packets", "conntrack", "counters")}
+        if args.json and "-" in wanted.values():
+            option = next(name for name, path in wanted.items() if path == "-")
+            raise CliError(f"{option} -: standard output is taken by --json")
+        outputs = open_outputs(wanted, (*args.captures, args.rules, args.rules6), stack)
         progress = stack.enter_context(Progress())
-        writer = PacketWriter(outputs["packets"], tally, names) if "packets" in outputs else None
+        writer = PacketWriter(outputs["--packets"], tally, names) if "--packets" in outputs else None
         for path in args.captures:
             with inputs.open_capture(path, progress.reading(path)) as capture:
                 for warning in capture.warnings:
@@ -74,12 +78,12 @@ def main(prog: str, argv: list[str]) -> int:
                     progress.say(f"{inputs.source_name(path)}: {capture.warnings[-1]}")
                 report.add_capture(inputs.source_name(path), capture)
         progress.done()
-        if "conntrack" in outputs:
+        if "--conntrack" in outputs:
             for connection in engine.connections():
-                outputs["conntrack"].write(f"{connection}\n".encode())
-        if "counters" in outputs:
+                outputs["--conntrack"].write(f"{connection}\n".encode())
+        if "--counters" in outputs:
             for rules in filter(None, (rules4, rules6)):
-                outputs["counters"].write(engine.counters_text(rules.family).encode("utf-8", "surrogateescape"))
+                outputs["--counters"].write(engine.counters_text(rules.family).encode("utf-8", "surrogateescape"))
     summary = report.summary(engine, tally, names)
     target = sys.stderr if "-" in (args.packets, args.conntrack, args.counters) else sys.stdout
     if args.json:
@@ -89,30 +93,6 @@ def main(prog: str, argv: list[str]) -> int:
 
         render(sections(summary), summary["hints"], target)
     return 0
-
-
-def open_outputs(args: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, BinaryIO]:
-    """The files to write, opened before any work is done; closing them is the stack's business."""
-    outputs: dict[str, BinaryIO] = {}
-    wanted = {name: getattr(args, name) for name in ("packets", "conntrack", "counters") if getattr(args, name)}
-    inputs_read = [path for path in (*args.captures, args.rules, args.rules6) if path and path != "-"]
-    for name, path in wanted.items():
-        if list(wanted.values()).count(path) > 1:
-            raise CliError(f"--{name} {path}: two outputs cannot be one file")
-        if path == "-":
-            if args.json:
-                raise CliError(f"--{name} -: standard output is taken by --json")
-            stack.callback(sys.stdout.buffer.flush)
-            outputs[name] = sys.stdout.buffer
-            continue
-        for source in inputs_read:
-            if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-                raise CliError(f"--{name} {path}: that is an input, which writing would destroy")
-        try:
-            outputs[name] = stack.enter_context(open(path, "wb"))  # noqa: SIM115 - the stack closes it
-        except OSError as error:
-            raise CliError(f"--{name} {path}: {error.strerror}") from None
-    return outputs
 
 
 def judge(

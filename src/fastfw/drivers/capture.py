@@ -113,7 +113,7 @@ class Capture:
 
     Parameters
     ----------
-    path : the file.
+    path : the file, or the descriptor of one that is open for reading, which stays open.
     progress : called as progress(bytes_indexed, bytes_in_all) after every 2**20 records and at the end.
 
     Raises
@@ -123,7 +123,7 @@ class Capture:
     """
 
     source: str
-    """the path, or "<bytes>\""""
+    """the path, "<descriptor N>" or "<bytes>\""""
     data: npt.NDArray[np.uint8]
     """the whole file, read-only; `offset` counts from its first byte"""
     offset: npt.NDArray[np.uint64]
@@ -143,10 +143,12 @@ class Capture:
     warnings: list[str]
     """what is odd about the file, one clear line each"""
 
-    def __init__(self, path: str | os.PathLike[str], *, progress: Callable[[int, int], object] | None = None) -> None:
-        self.source = os.fspath(path)
+    def __init__(
+        self, path: str | os.PathLike[str] | int, *, progress: Callable[[int, int], object] | None = None
+    ) -> None:
+        self.source = f"<descriptor {path}>" if isinstance(path, int) else os.fspath(path)
         self._mapping: Mapping | None = None
-        with open(self.source, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, closefd=not isinstance(path, int)) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 self._mapping = Mapping(file.fileno(), status.st_size)
