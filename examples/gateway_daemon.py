@@ -44,10 +44,7 @@ async def main() -> None:
     engine = fastfw.Engine(helpers=options.helper, settings={"nf_conntrack_tcp_loose": 0}, **rules())
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     if options.state and options.state.exists():
-        engine.load_state(options.state)
-        # what was killed went on judging after it saved: its windows are behind until both ends have spoken again
-        engine.settings["nf_conntrack_tcp_be_liberal"] = 1
-        loop.call_later(10, engine.settings.__setitem__, "nf_conntrack_tcp_be_liberal", 0)
+        engine.load_state(options.state, behind=True)  # connections went on since it was saved
     driver = importlib.import_module(f"fastfw.drivers.{options.driver}")
     with driver.Queue(engine, options.queue) as queue:
         loop.add_reader(queue.fileno(), queue.poll)

@@ -334,9 +334,11 @@ class Engine(Core):
         """Write the table to a file, whole or not at all; returns how many connections. OSError where it cannot be."""
         return state.save(self, path)
 
-    def load_state(self, path: str | os.PathLike[str]) -> state.Loaded:
-        """Take over a table that `save_state` wrote; connections already known stay as they are. Raises StateError."""
-        return state.load(self, path)
+    def load_state(self, path: str | os.PathLike[str], *, behind: bool = False) -> state.Loaded:
+        """Take over a table that `save_state` wrote; connections already known stay as they are. `behind`: traffic went
+        on since, so the next segments of a TCP connection teach it windows before it is held to them. Raises
+        StateError."""
+        return state.load(self, path, behind)
 
     def expire(self, now: int | None = None) -> None:
         """Let time pass to `now` (ns, the wall clock by default) and drop every connection whose time is up."""

@@ -25,6 +25,10 @@ What follows: the helpers' names by number, separated by NUL; slab indices; entr
 all before.
 """
 
+LATE = 16
+"""Segments of a TCP connection taken over late that may move its windows: enough for holes of retransmission both ways,
+few for one who forges them."""
+
 
 class StateError(ValueError):
     """A file that holds no table this release can take over."""
@@ -75,8 +79,9 @@ def save(engine: Engine, path: str | os.PathLike[str]) -> int:
     return len(table)
 
 
-def load(engine: Engine, path: str | os.PathLike[str]) -> Loaded:
+def load(engine: Engine, path: str | os.PathLike[str], behind: bool = False) -> Loaded:
     """Enter what `save` wrote. Connections already in the table stay as they are; those whose time is up are left out.
+    `behind`: traffic went on since, and a few segments of each TCP connection may teach it windows anew.
 
     Raises StateError, and changes nothing, where the file is not whole or not an engine's.
     """
@@ -106,7 +111,7 @@ def load(engine: Engine, path: str | os.PathLike[str]) -> Loaded:
     number = {name.encode(): index for index, name in enumerate(names)}
     helpers = np.array([number.get(name, 0) for name in saved_names], np.uint8)
     try:
-        entered, refused, where = put_entries(engine, table, indices, extras, helpers)
+        entered, refused, where = put_entries(engine, table, indices, extras, helpers, LATE if behind else 0)
         return Loaded(entered, refused, put_expectations(engine, waiting, helpers, where))
     except ValueError as error:
         raise StateError(f"{path}: {error}") from error

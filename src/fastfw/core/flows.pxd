@@ -39,7 +39,7 @@ ctypedef struct TcpFlow:            # 56 bytes
     uint8_t last_index              # TcpSegment of the last packet
     uint8_t last_direction
     uint8_t retrans                 # the last packet's retransmissions seen
-    uint8_t unused
+    uint8_t behind                  # segments that may still teach it windows anew: it was taken over late
 
 
 ctypedef struct UdpFlow:

@@ -21,6 +21,7 @@ def put_entries(
     indices: npt.NDArray[np.uint32],
     extras: npt.NDArray[np.void] | None,
     helpers: npt.NDArray[np.uint8],
+    behind: int = 0,
 ) -> tuple[int, int, dict[int, int]]: ...
 def put_expectations(
     core: Core, table: npt.NDArray[np.void], helpers: npt.NDArray[np.uint8], where: dict[int, int]

@@ -143,11 +143,12 @@ cdef bint entry_sound(const Entry *e, uint32_t helper_count) noexcept nogil:
     return True
 
 
-def put_entries(Core core, table, indices, extras, helpers):
+def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
     """Enter saved entries that are not in the table yet, their time not up.
 
     `extras` (dtype EXTRA or None) are taken over where this engine counts too. `helpers` (uint8) maps the saved helper
-    numbers to this engine's, 0: none. Returns (entered, refused because the table is full, new slab index by old as a
+    numbers to this engine's, 0: none. Up to `behind` segments of each TCP connection that windows would refuse teach it
+    new ones instead. Returns (entered, refused because the table is full, new slab index by old as a
     dict of the masters). ValueError for a record no engine would have written; nothing is entered then.
     """
     cdef uint32_t count = len(table), i, index, entered = 0, refused = 0, helper_count = len(helpers)
@@ -190,6 +191,8 @@ def put_entries(Core core, table, indices, extras, helpers):
             one.status &= ~(<uint32_t> (STATUS_MASTER | STATUS_HELPED | STATUS_UNREAD))
             if one.helper:
                 one.status |= STATUS_HELPED | STATUS_UNREAD
+            if behind and one.key.proto == PROTO_TCP:
+                one.proto.tcp.behind = behind
             index = flows_insert(&core.tracker.flows, &one, hash)
             if index == NO_FLOW:
                 refused += 1

@@ -443,6 +443,31 @@ cdef Reset judge_reset(const Entry *e, Packet *p, int d, const Settings *s) noex
     return RESET_DOUBTED if doubted else RESET_JUDGED
 
 
+cdef void catch_up(TcpFlow *t, int d, const Segment *seg, Packet *p) noexcept nogil:
+    """Let a segment move both sides' numbers up: what went before it was not seen, and has come or is coming."""
+    cdef TcpSide *sender = &t.side[d]
+    cdef TcpSide *receiver = &t.side[1 - d]
+    cdef uint32_t win = seg.win << t.scale[d]
+    cdef uint32_t sack = highest_sack(p, seg.ack) if t.flags[1 - d] & SACKS else seg.ack
+    t.behind -= 1
+    p.reason = 0
+    p.detail[0] = 0
+    p.detail[1] = 0
+    if seq_after(seg.end, sender.end):
+        sender.end = seg.end
+    if seq_after(seg.end, sender.max_end):
+        sender.max_end = seg.end
+    if seq_after(sack, receiver.end):
+        receiver.end = sack
+    if seq_after(sack + win, receiver.max_end):
+        receiver.max_end = sack + win
+    if win > sender.max_win:
+        sender.max_win = win
+    if not t.flags[d] & HAS_MAX_ACK or seq_after(seg.ack, sender.max_ack):
+        sender.max_ack = seg.ack
+        t.flags[d] |= HAS_MAX_ACK
+
+
 cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     cdef TcpFlow *t = &e.proto.tcp
     cdef Segment seg
@@ -495,6 +520,9 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
 
     if judged:
         found = in_window(e, d, &seg, p, s)
+        if unlikely(found == WINDOW_INVALID and t.behind and (seg.flags & (SYN | RST | ACK)) == ACK):
+            catch_up(t, d, &seg, p)
+            found = WINDOW_FITS
         if unlikely(found == WINDOW_IGNORE):
             return STEP_ACCEPT
         if unlikely(found == WINDOW_INVALID):

@@ -153,7 +153,7 @@ class Daemon:
             return
         try:
             self.engine.expire()
-            loaded = self.engine.load_state(path)
+            loaded = self.engine.load_state(path, behind=True)
         except FileNotFoundError:
             self.log("info", "state_absent", file=path)
         except (StateError, OSError) as error:
