@@ -7,6 +7,7 @@ import resource
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -413,6 +414,35 @@ class TestArguments:
         assert (out["state"] == 1).all()
         assert len(out) == 4
 
+    @pytest.mark.parametrize(
+        ("argument", "value", "error"),
+        [
+            ("offset", 0.5, TypeError),
+            ("offset", -1, ValueError),
+            ("length", 28.0, TypeError),
+            ("length", (1 << 32) + 28, ValueError),
+            ("length", -1, ValueError),
+            ("time_ns", 1.7e9, TypeError),
+            ("time_ns", (1 << 63) + SECOND, ValueError),
+            ("time_ns", "now", TypeError),
+            ("time_ns", np.datetime64("2026-01-01", "s"), TypeError),
+            ("time_ns", None, TypeError),
+            ("wire_length", (1 << 32) + 28, ValueError),
+            ("wire_length", True, TypeError),
+            ("hook", 256, ValueError),
+            ("hook", -1, ValueError),
+            ("hook", 1.0, TypeError),
+        ],
+    )
+    def test_no_number_is_rounded_or_wrapped(self, argument: str, value: Any, error: type[Exception]) -> None:
+        """What is no whole number, or does not fit, is refused by the argument's name."""
+        data, offset, length = datagrams(np.arange(1))
+        arguments: dict[str, Any] = {"offset": offset, "length": length, "time_ns": [SECOND], "wire_length": length}
+        with pytest.raises(error, match=f"^{argument}: "):
+            fastfw.Engine().process(data, **arguments | {argument: np.array([value])})
+        with pytest.raises(ValueError, match=f"^{argument}: one row"):
+            fastfw.Engine().process(data, **arguments | {argument: np.zeros((1, 1), np.uint8)})
+
     def test_scattered_data_is_refused(self) -> None:
         """The data itself must be one contiguous run of bytes."""
         data, offset, length = datagrams(np.arange(8))
@@ -555,6 +585,15 @@ class TestSetUp:
         with pytest.raises(RuntimeError, match="once"):
             engine.__init__()  # type: ignore[misc]
         assert engine.conntrack_count == 1
+
+    def test_a_word_is_no_list(self) -> None:
+        """One name in a list's place is refused, not read letter by letter; so is what is no helper."""
+        with pytest.raises(TypeError, match="helpers: a list of them expected, not 'ftp'"):
+            fastfw.Engine(helpers="ftp")
+        with pytest.raises(TypeError, match=r"local: a list of them expected, not '192\.0\.2\.1'"):
+            fastfw.Engine(local="192.0.2.1")
+        with pytest.raises(TypeError, match="a helper's name, a Helper or a Spec expected, not b'ftp'"):
+            fastfw.Engine(helpers=[b"ftp"])  # type: ignore[list-item]
 
     def test_stream_helpers_are_refused(self) -> None:
         """A helper that needs a stream is told that there is none, not fed packets it cannot read."""

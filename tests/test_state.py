@@ -127,6 +127,14 @@ def test_impossible_records_are_refused(tmp_path: Path) -> None:
         assert engine.conntrack_count == 0
 
 
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """The error names the file that was asked for."""
+    path = tmp_path / "nowhere" / "table"
+    with pytest.raises(FileNotFoundError) as caught:
+        Engine().save_state(path)
+    assert caught.value.filename == str(path)
+
+
 def test_saving_is_all_or_nothing(tmp_path: Path) -> None:
     """A state that cannot be written leaves the one before it, and no leavings."""
     original, _ = fed(100, 6)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import operator
 import os
 import pickle
 import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,9 @@ from fastfw.ruleset.errors import RulesetNotice
 # What packets may lie in.
 Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
 
+COUNT = "nf_conntrack_count"
+"""The sysctl that tells how many connections there are, and that nobody sets."""
+
 HOOKS = {"FORWARD": Hook.HOOK_FORWARD, "INPUT": Hook.HOOK_INPUT, "OUTPUT": Hook.HOOK_OUTPUT}
 
 COUNTERS = (
@@ -61,12 +66,17 @@ class SettingError(ValueError):
 
 
 class Settings(MutableMapping[str, int]):
-    """An engine's settings by the kernel's sysctl names; assigning one takes effect at the next packet."""
+    """An engine's settings by the kernel's sysctl names; assigning one takes effect at the next packet.
+
+    `nf_conntrack_count` can be read, but is no setting to be listed or assigned.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def __getitem__(self, name: str) -> int:
+        if name == COUNT:
+            return self._core.conntrack_count
         if name not in SETTINGS:
             raise KeyError(name)
         return self._core._get(name)
@@ -89,14 +99,18 @@ class Settings(MutableMapping[str, int]):
 
 def check_setting(name: str, value: int) -> int:
     """The value, if `name` is a setting and may have it; SettingError otherwise."""
+    if name == COUNT:
+        raise SettingError(f"{name} is read only")
     if name not in SETTINGS:
         raise SettingError(f"{name}: no such setting; known are {', '.join(SETTINGS)}")
     highest = SETTINGS[name][2]
-    if not isinstance(value, int):
-        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {value!r}")
-    if not 0 <= value <= highest:
-        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {value}")
-    return int(value)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {value!r}") from None
+    if not 0 <= number <= highest:
+        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {number}")
+    return number
 
 
 class Engine(Core):
@@ -128,6 +142,9 @@ class Engine(Core):
         time_zone: int | None = None,
         seed: bytes | None = None,
     ) -> None:
+        for name, given in (("helpers", helpers), ("local", local)):
+            if isinstance(given, str):
+                raise TypeError(f"{name}: a list of them expected, not {given!r}")
         self.declared = declare(local, routes, groups, assume, time_zone)
         values = {name: entry[1] for name, entry in SETTINGS.items()}
         for name, value in (settings or {}).items():
@@ -219,6 +236,8 @@ class Engine(Core):
             helper = parse_spec(helper)
         if isinstance(helper, Helper):
             helper = Spec(helper, helper.ports)
+        if not isinstance(helper, Spec):
+            raise TypeError(f"a helper's name, a Helper or a Spec expected, not {helper!r}")
         if helper.helper.stream:
             raise HelperError(
                 f"helper {helper.helper.name!r}: payload is handed over packet by packet, not as a stream"
@@ -248,9 +267,10 @@ class Engine(Core):
         `link`, of dtype LINK, says of each packet what its frame said; without it packets came
         in no frames.
         Returns an array of dtype DECISION, one record a packet: `out`, if that is given. ValueError: `out` is no
-        contiguous, aligned and writable array of that dtype with one record a packet.
+        contiguous, aligned and writable array of that dtype with one record a packet, or a number does not fit;
+        TypeError: something is no array of whole numbers.
         """
-        starts = np.require(offset, np.uint64, ["C", "A"])
+        starts = column("offset", offset, np.uint64)
         if out is None:
             out = np.empty(len(starts), DECISION)
         elif not fits(out, len(starts)):
@@ -260,15 +280,15 @@ class Engine(Core):
         if isinstance(hook, str):
             code = hook_code(hook)
         else:
-            hooks = np.ascontiguousarray(hook, np.uint8)
+            hooks = column("hook", hook, np.uint8)
             if len(hooks) and hooks.max() > max(HOOKS.values()):
                 raise ValueError(f"hook: codes from 0 to {max(HOOKS.values())} expected")
         self._process(
             data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8),
             starts,
-            np.require(length, np.uint32, ["C", "A"]),
-            np.require(time_ns, np.int64, ["C", "A"]),
-            None if wire_length is None else np.require(wire_length, np.uint32, ["C", "A"]),
+            column("length", length, np.uint32),
+            column("time_ns", time_ns, np.int64),
+            None if wire_length is None else column("wire_length", wire_length, np.uint32),
             hooks,
             code,
             iif,
@@ -347,6 +367,21 @@ class Engine(Core):
     def flush(self) -> None:
         """Forget every connection and expectation."""
         self._flush()
+
+
+def column(name: str, values: npt.ArrayLike, dtype: type[np.integer]) -> npt.NDArray[Any]:
+    """Whole numbers as a contiguous array of one type; TypeError or ValueError where that would round or wrap one."""
+    given = np.asarray(values)
+    if given.ndim != 1:
+        raise ValueError(f"{name}: one row of numbers expected, not {given.ndim} dimensions")
+    if given.dtype != dtype and given.size:
+        if given.dtype.kind not in "iu":
+            raise TypeError(f"{name}: whole numbers expected, not {given.dtype}")
+        lowest, highest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+        for number in (int(given.min()), int(given.max())):
+            if not lowest <= number <= highest:
+                raise ValueError(f"{name}: numbers from {lowest} to {highest} expected, not {number}")
+    return np.require(given, dtype, ["C", "A"])
 
 
 def fits(out: object, count: int) -> bool:

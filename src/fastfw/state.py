@@ -56,7 +56,10 @@ def save(engine: Engine, path: str | os.PathLike[str]) -> int:
         MAGIC, ENTRY.itemsize, len(table), len(extras), EXPECT.itemsize, len(waiting), engine.now, len(names)
     )
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             checksum = 0

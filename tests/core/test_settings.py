@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastfw
@@ -70,6 +71,26 @@ def test_unknown_names() -> None:
         engine.settings["nf_conntrack_maximum"]
     with pytest.raises(fastfw.SettingError, match="cannot be deleted"):
         del engine.settings["nf_conntrack_max"]
+
+
+def test_whole_numbers_of_any_kind() -> None:
+    """A value may be of any type that is a whole number, NumPy's too; nothing is rounded."""
+    engine = fastfw.Engine(settings={"nf_conntrack_max": np.uint16(7)})  # type: ignore[dict-item]
+    assert engine.settings["nf_conntrack_max"] == 7
+    for value in (7.0, "7", None, np.float64(7)):
+        with pytest.raises(fastfw.SettingError, match="a whole number from 0 to"):
+            engine.settings["nf_conntrack_max"] = value  # type: ignore[assignment]
+
+
+def test_count_is_read_only() -> None:
+    """nf_conntrack_count can be read as in the kernel, and not be set."""
+    engine = fastfw.Engine()
+    assert engine.settings["nf_conntrack_count"] == engine.conntrack_count == 0
+    assert "nf_conntrack_count" not in list(engine.settings)
+    with pytest.raises(fastfw.SettingError, match="nf_conntrack_count is read only"):
+        engine.settings["nf_conntrack_count"] = 1
+    with pytest.raises(fastfw.SettingError, match="nf_conntrack_count is read only"):
+        fastfw.Engine(settings={"nf_conntrack_count": 1})
 
 
 def test_repr_shows_values() -> None:

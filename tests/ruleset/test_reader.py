@@ -97,6 +97,16 @@ def test_unfinished_table() -> None:
     assert "-A INPUT -j DROP" in ruleset.save()
 
 
+def test_what_is_no_text_is_refused() -> None:
+    """Text is a str and the family 4 or 6; anything else is told by name, not by an accident further in."""
+    for text in (b"*filter\nCOMMIT\n", None):
+        with pytest.raises(TypeError, match="text as str expected"):
+            Ruleset.parse(text)  # type: ignore[arg-type]
+    for family in (5, "4", None):
+        with pytest.raises(ValueError, match="family: 4 or 6 expected"):
+            Ruleset.parse("", family)  # type: ignore[arg-type]
+
+
 def test_noflush_adds() -> None:
     """With noflush a text adds to the tables that are there."""
     ruleset = Ruleset.parse("*filter\n-A INPUT -j DROP\nCOMMIT\n")

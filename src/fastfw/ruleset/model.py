@@ -153,6 +153,8 @@ class Ruleset:
 
         RulesetError: the text is not a ruleset that iptables-restore would load, with the place and the reason.
         """
+        if family not in (4, 6):
+            raise ValueError(f"family: 4 or 6 expected, not {family!r}")
         ruleset = cls(family)
         ruleset.restore(text, filename=filename)
         return ruleset
@@ -162,6 +164,8 @@ class Ruleset:
         them. RulesetError leaves the ruleset as it was."""
         from fastfw.ruleset.reader import read
 
+        if not isinstance(text, str):
+            raise TypeError(f"a ruleset's text as str expected, not {type(text).__name__}")
         # Reading makes many objects and no garbage: looking for some would take a third of the time.
         collecting = gc.isenabled()
         gc.disable()
