@@ -15,7 +15,7 @@ SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 EXTRAS  := dev,gateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test quick live parity bench lint format asan tsan portable fuzz dist clean
+.PHONY: help run build test quick live parity bench lint format asan tsan portable coverage soak fuzz dist clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -95,26 +95,27 @@ portable: build $(VENV)/.cmake  ## the tests without SIMD
 	cmake --build build/portable -j
 	$(CTEST) build/portable
 
-FUZZ_C  := packet sequence
-FUZZ_PY := ruleset capture helper
+coverage: build $(VENV)/.cmake  ## which of the core's lines and branches the tests reach
+	$(CMAKE) -S . -B build/coverage -DFASTFW_COVERAGE=ON >/dev/null
+	cmake --build build/coverage -j
+	find build/coverage -name '*.gcda' -delete
+	$(CTEST) build/coverage
+	$(PY) -m tests.reached build/coverage
+
+soak: build      ## a million connections with churn, reloads and expiry for TIME seconds
+	PYTHONPATH=.:tests $(PY) -m bench.soak --seconds $(TIME)
+
+# TARGETS="packet state" for some.
+TARGETS = $(shell $(PY) -m fuzz targets native) $(shell $(PY) -m fuzz targets layer)
 
 fuzz: build $(VENV)/.cmake      ## every fuzzer for TIME seconds; clang
 	@.ci/need fuzz
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris
 	@CC=clang $(CMAKE) -S . -B build/fuzz -DCMAKE_C_COMPILER=clang -DFASTFW_FUZZ=ON \
 	    -DFASTFW_SANITIZE=address,undefined >/dev/null
-	@cmake --build build/fuzz -j
-	@$(PY) -m fuzz seeds build/seeds
-	@mkdir -p $(addprefix build/corpus/,$(FUZZ_C) $(FUZZ_PY)) build/findings
-	@for target in $(FUZZ_C); do \
-	    echo "fuzzing $$target for $(TIME) s"; \
-	    PYTHONPATH=build/fuzz/package:. LD_PRELOAD=$$(clang -print-file-name=libclang_rt.asan-$$(uname -m).so) \
-	    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(PY) -m fuzz $$target -max_total_time=$(TIME) -print_final_stats=1 \
-	        -artifact_prefix=build/findings/$$target- build/corpus/$$target build/seeds/$$target || exit 1; done
-	@for target in $(FUZZ_PY); do \
-	    echo "fuzzing $$target for $(TIME) s"; \
-	    PYTHONPATH=. $(PY) -m fuzz $$target -max_total_time=$(TIME) -print_final_stats=1 \
-	        -artifact_prefix=build/findings/$$target- build/corpus/$$target build/seeds/$$target || exit 1; done
+	@cmake --build build/fuzz -j >build/fuzz/build.log 2>&1 || { cat build/fuzz/build.log >&2; exit 1; }
+	@PYTHONPATH=. $(PY) -m fuzz seeds build/seeds
+	@for target in $(TARGETS); do fuzz/run $$target $(TIME) || exit 1; done
 
 dist: build      ## a source distribution and a wheel, in dist/
 	$(PY) -m build --outdir dist .

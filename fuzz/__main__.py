@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing: `python -m fuzz TARGET [libFuzzer's options and corpus]`.
 
-packet, sequence: the engine's C path, through libFuzzer in the sanitizer build (build/fuzz, see CMakeLists.txt).
-ruleset, capture, helper: the Python layers, through atheris. `seeds DIRECTORY` writes the seed corpora.
+packet, sequence, fragments, netlink: the C paths; capture, state: files read by both languages. These run in the
+sanitizer build, through libFuzzer (build/fuzz, see CMakeLists.txt). ruleset, command, helper: the Python layers,
+through atheris. `targets native|layer` lists them, `seeds DIRECTORY` writes the seed corpora.
 """
 
 from __future__ import annotations
@@ -11,21 +12,32 @@ import os
 import sys
 from pathlib import Path
 
-RULES = Path(__file__).parents[1] / "examples" / "gateway.rules"
-LAYERS = ("ruleset", "capture", "helper")
+NATIVE = ("packet", "sequence", "fragments", "netlink", "capture", "state")
+LAYERS = ("ruleset", "command", "helper")
+SMALL = {
+    "nf_conntrack_max": 64,
+    "nf_conntrack_expect_max": 16,
+    "nf_conntrack_acct": 1,
+    "ipfrag_high_thresh": 40000,
+    "nf_conntrack_frag6_high_thresh": 40000,
+}
+"""Full after a few packets; what fuzz_native.pyx checks against."""
 
 
 def native(target: str, arguments: list[str]) -> int:
-    """The targets written in Cython. The fuzzer's module comes first: the others report their coverage to it."""
+    """The targets that run in C. The fuzzer's module comes first: the others report their coverage to it."""
     sys.setdlopenflags(os.RTLD_NOW | ctypes.RTLD_GLOBAL)
     import fuzz_native
+    from fuzz import files
+    from fuzz.rules import everything
 
     import fastfw
 
-    rules = fastfw.Ruleset.parse(RULES.read_text(encoding="utf-8"))
-    settings = {"nf_conntrack_max": 64, "nf_conntrack_checksum": 0}
-    engine = fastfw.Engine(rules4=rules, settings=settings, helpers=["ftp", "tftp"], seed=bytes(88))
-    return int(fuzz_native.run(target, arguments, engine))
+    engine = fastfw.Engine(settings={**SMALL, "nf_conntrack_checksum": 0}, helpers=["ftp", "tftp"], seed=bytes(88))
+    if target in ("packet", "sequence", "fragments"):
+        engine.replace(rules4=everything(4), rules6=everything(6))
+    of_bytes = getattr(files, target)(engine) if target in ("capture", "state") else None
+    return int(fuzz_native.run(target, arguments, engine, of_bytes))
 
 
 def layer(target: str, arguments: list[str]) -> int:
@@ -45,7 +57,10 @@ def main(arguments: list[str]) -> int:
 
         write(Path(arguments[1]))
         return 0
-    if arguments and arguments[0] in ("packet", "sequence"):
+    if arguments[:1] == ["targets"] and arguments[1:] in (["native"], ["layer"]):
+        print(*(NATIVE if arguments[1] == "native" else LAYERS))
+        return 0
+    if arguments and arguments[0] in NATIVE:
         return native(arguments[0], arguments[1:])
     if arguments and arguments[0] in LAYERS:
         return layer(arguments[0], arguments[1:])

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
 from fuzz.packets import tcp, udp
 
 import fastfw
-from fastfw.helpers import known, parse_spec
+from fastfw.helpers import find, known
+from fastfw.ruleset.apply import run
+from fastfw.ruleset.errors import Refusal
 
-SCRATCH = Path(tempfile.mkdtemp(prefix="fastfw-fuzz-"))
+BASE = """*filter
+:INPUT DROP [7:420]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:web - [0:0]
+-A INPUT -p tcp -m multiport --dports 22,80 -j web
+-A web -m state --state NEW,ESTABLISHED -j ACCEPT
+COMMIT
+"""
+
+
+def body(rules: fastfw.Ruleset) -> str:
+    """What is written, without what tells when."""
+    return "".join(line for line in rules.save(counters=True).splitlines(True) if line[0] != "#")
+
+
+def settle(rules: fastfw.Ruleset) -> None:
+    """What is written is read again as what is written the same: at once, or after the few rules that the real program
+    writes in a form which it reads as another, or refuses."""
+    saved = body(rules)
+    try:
+        again = body(fastfw.Ruleset.parse(saved))
+        assert again == saved or body(fastfw.Ruleset.parse(again)) == again
+    except fastfw.RulesetError as error:
+        if error.line < 1 or not error.reason:
+            raise AssertionError("an error that does not say where and why") from error
 
 
 def ruleset(data: bytes) -> None:
@@ -23,21 +46,23 @@ def ruleset(data: bytes) -> None:
         if error.line < 0 or not error.reason:
             raise AssertionError("an error that does not say where and why") from error
         return
-    saved = rules.save()
-    assert fastfw.Ruleset.parse(saved).save() == saved
+    settle(rules)
 
 
-def capture(data: bytes) -> None:
-    """Every record of a capture that can be opened lies inside the file."""
-    path = SCRATCH / str(os.getpid())
-    path.write_bytes(data)
+def command(data: bytes) -> None:
+    """A line of iptables(8) changes a ruleset into one that can be written and read again, or is refused and changes
+    nothing."""
+    words = data.decode("utf-8", "surrogateescape").split()
+    rules = fastfw.Ruleset.parse(BASE)
+    before = body(rules)
     try:
-        cap = fastfw.Capture(str(path))
-    except fastfw.CaptureError:
+        run(words, rules)
+    except Refusal as error:
+        if not str(error):
+            raise AssertionError("a refusal that does not say why") from error
+        assert body(rules) == before
         return
-    ends = cap.offset + cap.length
-    assert not len(ends) or int(ends.max()) <= cap.data.size
-    fastfw.Engine(settings={"nf_conntrack_max": 64}).process(cap.data, cap.offset, cap.length, cap.time_ns)
+    settle(rules)
 
 
 def helper(data: bytes) -> None:
@@ -45,10 +70,12 @@ def helper(data: bytes) -> None:
     if len(data) < 2:
         return
     every = known()
-    spec = parse_spec(every[data[0] % len(every)])
+    chosen = find(every[data[0] % len(every)])
+    if chosen.stream:
+        return  # engines take none
     engine = fastfw.Engine(settings={"nf_conntrack_checksum": 0})
-    engine.attach(spec)
-    for protocol, port in spec.ports:
+    engine.attach(chosen)
+    for protocol, port in chosen.ports:
         payload = data[2:1400]
         if protocol == 17:
             engine.decide(udp(1, 2, 4000, port, payload), now=1)
