@@ -74,6 +74,7 @@ class Daemon:
         self._closers: list[Callable[[], object]] = []
         self._save_due = 0.0
         self._steered = False
+        self._noted: list[int] = []
         self.healthy = True
         try:
             self.engine = Engine(settings=config.conntrack.settings, helpers=config.conntrack.helpers)
@@ -362,6 +363,9 @@ class Daemon:
     def serve(self) -> None:
         """Start, run until SIGTERM or SIGINT, stop. SIGHUP reloads. StartError."""
         signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        # Threads older than this (NumPy's) block nothing: what one of them gets, while this one is busy, must not end
+        # the process where it stands, its rules in the kernel.
+        handlers = {number: signal.signal(number, self._note) for number in signals}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         try:
             self.start()
@@ -371,15 +375,22 @@ class Daemon:
                 self.stop()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._noted.append(number)
 
     def _wait(self, signals: set[signal.Signals]) -> None:
         due = time.monotonic()
         watchdog = 0.0
         while True:
             came = signal.sigtimedwait(signals, max(0.0, min(TICK, due - time.monotonic())))
-            if came is not None:
-                if came.si_signo != signal.SIGHUP:
-                    self.log("notice", "stopping", signal=signal.Signals(came.si_signo).name, sender=came.si_pid)
+            if came is not None or self._noted:
+                number = self._noted.pop(0) if came is None else came.si_signo
+                if number != signal.SIGHUP:
+                    sender = came and came.si_pid
+                    self.log("notice", "stopping", signal=signal.Signals(number).name, sender=sender)
                     return
                 with contextlib.suppress(ConfigError, RulesError, OSError):  # said in the log
                     self.reload()
