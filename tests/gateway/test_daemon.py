@@ -27,7 +27,7 @@ Busy(Config()).serve()
 
 @pytest.mark.parametrize("number", ["TERM", "INT"])
 def test_a_signal_finds_it_busy(number: str) -> None:
-    """A signal that comes while the main thread is at work, and another thread could take it, still means what it does."""
+    """A signal that another thread could take, while the main one is at work, still does what it should."""
     with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["started\n", "busy\n"]
