@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fastfw import Engine
-from fastfw.state import LATE, Loaded, StateError
+from fastfw.core.snapshot import ENTRY, EXPECT, EXTRA
+from fastfw.core.terms import Status
+from fastfw.helpers import UDP, Flow, Helper
+from fastfw.state import HEADER, LATE, Loaded, StateError
+from traffic import packets as p
 from traffic.describe import is_fragment
 from traffic.generate import generate
 from traffic.packets import ACK, FIN, RST, SYN, TCP, address, ipv4, tcp
@@ -101,30 +109,138 @@ def test_damage_is_found(tmp_path: Path, seed: int) -> None:
     assert engine.conntrack_count == 0
 
 
-def test_impossible_records_are_refused(tmp_path: Path) -> None:
+def rewrite(path: Path, array: str, change: Callable[[npt.NDArray[np.void]], None]) -> None:
+    """Change the entries or expectations of a saved table, its checksum with them."""
+    data = bytearray(path.read_bytes()[:-4])
+    _, _, count, extras, _, waiting, _, names = HEADER.unpack_from(data)
+    start = HEADER.size + names + 4 * count
+    if array == "expectations":
+        start += count * ENTRY.itemsize + extras * EXTRA.itemsize
+    kind, size = (ENTRY, count) if array == "entries" else (EXPECT, waiting)
+    change(np.frombuffer(memoryview(data)[start : start + size * kind.itemsize], kind))
+    path.write_bytes(bytes(data) + struct.pack("<I", zlib.crc32(data)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("family", 5), ("state", 200), ("status", 0), ("helper", 9), ("proto", 6), ("proto", 99)],
+)
+def test_impossible_records_are_refused(tmp_path: Path, field: str, value: int) -> None:
     """Records with a right checksum that no engine would have written are refused, one and all."""
-    import struct
-    import zlib
-
-    from fastfw.core.snapshot import ENTRY
-    from fastfw.state import HEADER
-
     original, _ = fed(200, 5)
     path = tmp_path / "state"
-    count = original.save_state(path)
+    original.save_state(path)
+
+    def change(table: npt.NDArray[np.void]) -> None:
+        table[field] = value
+
+    rewrite(path, "entries", change)
+    engine = Engine(settings=SETTINGS)
+    engine.expire(NOW)
+    with pytest.raises(StateError):
+        engine.load_state(path)
+    assert engine.conntrack_count == 0
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_icmp_records_are_queries(tmp_path: Path, family: int) -> None:
+    """Of ICMP only a request's type names a connection, the requester first: no other record is taken or listed."""
+    engine = Engine()
+    source, target = (p.address(end) for end in (("10.0.0.1", "10.0.0.2") if family == 4 else ("fd00::1", "fd00::2")))
+    engine.decide(p.echo(source, target, 7, 1), now=NOW)
+    path = tmp_path / "state"
+    assert engine.save_state(path) == 1
     whole = path.read_bytes()
-    names = HEADER.unpack_from(whole)[-1]
-    start = HEADER.size + names + 4 * count
-    for field, value in (("family", 5), ("state", 200), ("status", 0), ("helper", 9), ("proto", 6)):
-        data = bytearray(whole[:-4])
-        table = np.frombuffer(memoryview(data)[start : start + count * ENTRY.itemsize], ENTRY)
-        table[field][:] = value
-        path.write_bytes(bytes(data) + struct.pack("<I", zlib.crc32(data)))
-        engine = Engine(settings=SETTINGS)
-        engine.expire(NOW)
-        with pytest.raises(StateError):
+    taken = []
+    for kind in range(256):
+
+        def retype(table: npt.NDArray[np.void], kind: int = kind) -> None:
+            table["hi_port"] = kind << 8
+
+        path.write_bytes(whole)
+        rewrite(path, "entries", retype)
+        engine.flush()
+        try:
             engine.load_state(path)
-        assert engine.conntrack_count == 0
+            taken.append(kind)
+            assert f"type={kind} " in str(next(iter(engine.connections())))
+        except StateError:
+            assert engine.conntrack_count == 0
+    assert taken == ([8, 13, 15, 17] if family == 4 else [128, 139])
+
+    def turn(table: npt.NDArray[np.void]) -> None:
+        table["status"] |= np.uint32(Status.STATUS_ORIGIN_HI)
+
+    path.write_bytes(whole)
+    rewrite(path, "entries", turn)
+    with pytest.raises(StateError):
+        engine.load_state(path)
+
+
+class Announcer(Helper):
+    """Announces a connection of every kind there is."""
+
+    name = "announcer"
+    ports = ((UDP, 7000),)
+    limit = 0
+
+    def on_payload(self, payload: memoryview, flow: Flow) -> None:
+        end = flow.destination
+        flow.expect(destination=end, port=1)
+        flow.expect(destination=end, port=2, source=flow.source)
+        flow.expect(destination=end, port=3, source=flow.source, source_port=9, permanent=True)
+        flow.expect(destination=end, port=4, source=flow.source, inactive=True)
+        if len(end) == 4:
+            flow.expect(destination=end, port=5, source=flow.source, source_mask=b"\xff\xff\xff\0", protocol=UDP)
+
+
+def announced(family: int) -> Engine:
+    """An engine in which a connection has announced others."""
+    engine = Engine(helpers=[Announcer()])
+    source, target = (p.address(end) for end in (("10.0.0.1", "10.0.0.2") if family == 4 else ("fd00::1", "fd00::2")))
+    engine.decide(p.udp_packet(source, target, 4000, 7000, b"!"), now=NOW)
+    return engine
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_expectations_come_back(tmp_path: Path, family: int) -> None:
+    """Whatever a helper can announce is saved and taken over: the same list, met by the same packets."""
+    original = announced(family)
+    waiting = 5 if family == 4 else 4
+    assert original.save_state(tmp_path / "state") == 1
+    copy = Engine(helpers=[Announcer()])
+    copy.expire(NOW)
+    assert copy.load_state(tmp_path / "state") == Loaded(1, 0, waiting)
+    assert [str(one) for one in copy.expectations()] == [str(one) for one in original.expectations()]
+    if family == 4:
+        near = p.udp_packet(p.address("10.0.0.9"), p.address("10.0.0.2"), 4001, 5, b"")
+        assert [engine.decide(near, now=NOW).state for engine in (original, copy)] == ["RELATED", "RELATED"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("family", 5),
+        ("flags", 32),
+        ("helper", 9),
+        ("child_helper", 9),
+        ("source", b"\x0a\0\0\x01\xff"),
+        ("destination", b"\x0a\0\0\x01\0\0\0\0\x01"),
+    ],
+)
+def test_impossible_expectations_are_refused(tmp_path: Path, field: str, value: object) -> None:
+    """An expectation that no engine would have written refuses the whole file: no connection of it is entered."""
+    announced(4).save_state(tmp_path / "state")
+
+    def change(table: npt.NDArray[np.void]) -> None:
+        table[field][0] = value
+
+    rewrite(tmp_path / "state", "expectations", change)
+    engine = Engine(helpers=[Announcer()])
+    engine.expire(NOW)
+    with pytest.raises(StateError):
+        engine.load_state(tmp_path / "state")
+    assert engine.conntrack_count == 0
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:

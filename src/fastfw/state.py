@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fastfw.core.snapshot import ENTRY, EXPECT, EXTRA, entries, expectations, put_entries, put_expectations
+from fastfw.core.snapshot import (
+    ENTRY,
+    EXPECT,
+    EXTRA,
+    check_expectations,
+    entries,
+    expectations,
+    put_entries,
+    put_expectations,
+)
 
 if TYPE_CHECKING:
     from fastfw.engine import Engine
@@ -114,7 +123,8 @@ def load(engine: Engine, path: str | os.PathLike[str], behind: bool = False) -> 
     number = {name.encode(): index for index, name in enumerate(names)}
     helpers = np.array([number.get(name, 0) for name in saved_names], np.uint8)
     try:
+        check_expectations(waiting, len(helpers))
         entered, refused, where = put_entries(engine, table, indices, extras, helpers, LATE if behind else 0)
-        return Loaded(entered, refused, put_expectations(engine, waiting, helpers, where))
     except ValueError as error:
         raise StateError(f"{path}: {error}") from error
+    return Loaded(entered, refused, put_expectations(engine, waiting, helpers, where))

@@ -7,14 +7,20 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from fastfw.core.conntrack cimport conntrack_delete
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.events cimport ENDED_DELETED, ENDED_NOT, EVENT_UPDATE, Event, events_note, events_watch
-from fastfw.core.expect cimport EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_PERMANENT, Expect, expects_add, expects_clear
+from fastfw.core.expect cimport (
+    EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_INACTIVE, EXPECT_MASKED, EXPECT_PERMANENT, Expect, expects_add,
+    expects_clear,
+)
 from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
+from fastfw.core.icmp_types cimport icmp_request_of
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
     STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT,
     STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD,
 )
-from fastfw.core.wire cimport NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, Key
+from fastfw.core.wire cimport (
+    NO_FLOW, PROTO_GRE, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, Key,
+)
 
 # An entry of the table's slab, one record a connection; flows.pxd says what each field means.
 ENTRY = np.dtype({
@@ -114,12 +120,16 @@ def expectations(Core core):
 
 cdef bint key_sound(const Key *k) noexcept nogil:
     """The endpoints are in the order that packets will be looked up by, and what is unused is zero."""
+    cdef uint8_t kind
     if k.family != 4 and k.family != 6:
         return False
     if k.family == 4 and (k.lo[0] >> 32 or k.lo[1] or k.hi[0] >> 32 or k.hi[1]):
         return False
     if k.proto == PROTO_ICMP or k.proto == PROTO_ICMPV6:
-        return (k.proto == PROTO_ICMP) == (k.family == 4)
+        kind = <uint8_t> k.hi_port      # with the code above it, as wire.pyx has it
+        return (k.proto == PROTO_ICMP) == (k.family == 4) and icmp_request_of(k.family, kind) == kind
+    if (k.lo_port or k.hi_port) and k.proto not in (PROTO_TCP, PROTO_UDP, PROTO_SCTP, PROTO_UDPLITE, PROTO_GRE):
+        return False
     if k.family == 4:
         return (k.lo[0] << 16 | k.lo_port) <= (k.hi[0] << 16 | k.hi_port)
     if k.lo[0] != k.hi[0]:
@@ -140,7 +150,31 @@ cdef bint entry_sound(const Entry *e, uint32_t helper_count) noexcept nogil:
                 and e.proto.tcp.last_direction < 2)
     if e.key.proto == PROTO_SCTP:
         return e.state < 9
+    if e.key.proto == PROTO_ICMP or e.key.proto == PROTO_ICMPV6:
+        return not e.status & STATUS_ORIGIN_HI      # the requester comes first
     return True
+
+
+cdef bint expect_sound(const Expect *one, uint32_t helper_count) noexcept nogil:
+    if one.flags & ~(EXPECT_PERMANENT | EXPECT_ANY_PORT | EXPECT_ANY_SOURCE | EXPECT_INACTIVE | EXPECT_MASKED):
+        return False
+    if one.helper >= helper_count or one.child_helper >= helper_count:
+        return False
+    if one.family == 6:
+        return not one.flags & EXPECT_MASKED
+    return one.family == 4 and not (
+        one.destination[0] >> 32 or one.destination[1] or one.source[1]
+        or (one.source[0] >> 32 and not one.flags & EXPECT_MASKED))
+
+
+def check_expectations(table, uint32_t helper_count):
+    """ValueError for a saved expectation (dtype EXPECT) that no engine would have written."""
+    cdef uint8_t[::1] table_bytes = raw(table)
+    cdef const Expect *given = <const Expect *> &table_bytes[0]
+    cdef uint32_t i
+    for i in range(<uint32_t> len(table)):
+        if not expect_sound(given + i, helper_count):
+            raise ValueError(f"expectation {i} is none that an engine would have saved")
 
 
 def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
@@ -211,17 +245,15 @@ def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
 
 
 def put_expectations(Core core, table, helpers, where):
-    """Enter saved expectations whose masters were entered (`where`: new slab index by old); how many were."""
+    """Enter saved expectations, checked before, whose masters were entered (`where`: new slab index by old); how many
+    were."""
     cdef Expect one
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef const Expect *given = <const Expect *> &table_bytes[0]
     cdef uint32_t i, entered = 0
     for i in range(<uint32_t> len(table)):
         one = given[i]
-        if (one.family != 4 and one.family != 6) or one.flags & ~(
-                EXPECT_PERMANENT | EXPECT_ANY_PORT | EXPECT_ANY_SOURCE):
-            raise ValueError(f"expectation {i} is none that an engine would have saved")
-        if one.master not in where or one.helper >= len(helpers) or one.child_helper >= len(helpers):
+        if one.master not in where:
             continue
         one.master = where[one.master]
         one.helper = helpers[one.helper]
