@@ -34,7 +34,7 @@ from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove, take_events, watch
 from fastfw.core.terms import Hook, Reason
 from fastfw.declared import declare
-from fastfw.helpers import Helper, HelperError, Spec, parse_spec
+from fastfw.helpers import Helper, HelperError, Spec, find, parse_spec
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
 from fastfw.ruleset.errors import RulesetNotice
@@ -203,7 +203,7 @@ class Engine(Core):
         """The number of a helper by name; one that is not known yet is attached to no port."""
         names = self.helper_names()
         if name not in names:
-            self._attach(parse_spec(name).helper, ())
+            self._attach(find(name), ())
             names = self.helper_names()
         return names.index(name)
 

@@ -171,3 +171,9 @@ def test_a_failing_helper_is_detached_and_the_packet_goes_on(caplog: pytest.LogC
             assert engine.decide(udp(b"x")).verdict == "ACCEPT"
     assert len(helper.heard) == 1
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_a_helper_brings_those_its_connections_will_carry() -> None:
+    """A helper that has no port of its own comes with the one that hands connections to it."""
+    engine = Engine(helpers=["RAS"])
+    assert {"RAS", "Q.931", "H.245"} <= set(engine.helper_names())
