@@ -479,6 +479,20 @@ class TestArguments:
         with pytest.raises(ValueError, match="codes from 0 to 2"):
             fastfw.Engine().process(data, offset, length, [SECOND], hook=np.array([3], np.uint8))
 
+    @pytest.mark.parametrize("argument", ["iif", "oif"])
+    def test_an_interface_has_a_name(self, argument: str) -> None:
+        """An interface is named by a str, "" for none; None is refused, and no ruleset put in force later stumbles."""
+        data, offset, length = datagrams(np.arange(1))
+        engine = fastfw.Engine()
+        for name in (None, b"eth0", 1):
+            given: dict[str, Any] = {argument: name}
+            with pytest.raises(TypeError, match=argument):
+                engine.decide(data, **given)
+            with pytest.raises(TypeError, match=argument):
+                engine.process(data, offset, length, [SECOND], **given)
+        engine.replace(rules4=fastfw.Ruleset.parse("*filter\n-A FORWARD -i eth+ -o lo -j DROP\nCOMMIT\n"))
+        assert engine.decide(data, now=SECOND).verdict == "ACCEPT"
+
     def test_decide_takes_bytes(self) -> None:
         """decide() takes any bytes-like object, and nothing else."""
         data, _, _ = datagrams(np.arange(1))
@@ -523,6 +537,18 @@ class TestClock:
         assert [each.timeout for each in engine.connections()] == [2**31 - 1]
         engine.expire(2**63 - 1)
         assert send(engine, [1], 2**63 - 1, reply=True)["state"] == 2
+
+    def test_seconds_are_no_time(self) -> None:
+        """A clock is whole nanoseconds: a float, as time.time() gives, is refused instead of cut."""
+        packet = p.udp_packet(CLIENT, SERVER, 7, 8)
+        for now in (1.7e9, "1700000000"):
+            with pytest.raises(TypeError):
+                fastfw.Engine().decide(packet, now=now)  # type: ignore[arg-type]
+            with pytest.raises(TypeError):
+                fastfw.Engine().expire(now)  # type: ignore[arg-type]
+        engine = fastfw.Engine()
+        engine.decide(packet, now=np.int64(SECOND))  # type: ignore[arg-type]
+        assert engine.now == SECOND
 
     def test_no_time_is_now(self) -> None:
         """decide() without a time asks the clock."""

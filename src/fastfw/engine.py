@@ -362,7 +362,7 @@ class Engine(Core):
 
     def expire(self, now: int | None = None) -> None:
         """Let time pass to `now` (ns, the wall clock by default) and drop every connection whose time is up."""
-        self._sweep(time.time_ns() if now is None else now)
+        self._sweep(time.time_ns() if now is None else operator.index(now))
 
     def flush(self) -> None:
         """Forget every connection and expectation."""

@@ -2,6 +2,7 @@
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -323,7 +324,7 @@ cdef class Core:
 
     def _process(self, const uint8_t[::1] data, const uint64_t[::1] offset, const uint32_t[::1] length,
                  const int64_t[::1] time_ns, const uint32_t[::1] wire_length, const uint8_t[::1] hooks, int hook,
-                 str iif, str oif, uint8_t[::1] out, const uint8_t[:, ::1] links=None):
+                 str iif not None, str oif not None, uint8_t[::1] out, const uint8_t[:, ::1] links=None):
         """Judge packets that lie in one buffer; `wire_length`, `hooks` and `links` may be None. Lengths are checked
         here."""
         cdef size_t total = length.shape[0], size = data.shape[0], done = 0, i
@@ -374,7 +375,7 @@ cdef class Core:
                     write(batch + k, result + done + k)
                 done += n
 
-    def decide(self, packet, str hook="FORWARD", str iif="", str oif="", now=None):
+    def decide(self, packet, str hook="FORWARD", str iif not None="", str oif not None="", now=None):
         """Judge one IP packet, any bytes-like object; `now` is the clock in ns, the engine's own without it."""
         cdef Packet one
         cdef Packet *p = &one
@@ -384,7 +385,7 @@ cdef class Core:
             raise ValueError(f"hook: one of {', '.join(HOOKS)} expected, not {hook!r}")
         p.iif = self.interface(iif)
         p.oif = self.interface(oif)
-        p.now = self.clock() if now is None else now
+        p.now = self.clock() if now is None else PyNumber_Index(now)
         p.hook = code
         p.mark = 0
         p.helper = 0
