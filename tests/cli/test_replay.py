@@ -328,6 +328,18 @@ def test_capture_from_standard_input(
     assert (found["captures"][0]["source"], found["packets"]["records"]) == ("standard input", 5)
 
 
+def test_file_names_that_look_like_options(
+    exchange: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind -- every argument is a file, whatever it begins with; - is still standard input."""
+    monkeypatch.chdir(exchange.parent)
+    exchange.rename("--json")
+    assert replay("--json", "--", "--json", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["packets"]["records"] == 10
+    assert replay("--", "-", "-") == 2
+    assert "only one input" in capsys.readouterr().err
+
+
 def test_capture_from_a_socket(exchange: Path, tmp_path: Path) -> None:
     """Standard input may be a socket, which has no name that could be opened."""
     ours, theirs = socket.socketpair()

@@ -43,7 +43,7 @@ Pair = tuple[int, int, int, int, int]
 """Family, the old verdict and rule, the new verdict and rule."""
 
 
-def arguments(prog: str) -> argparse.ArgumentParser:
+def arguments(prog: str) -> inputs.Parser:
     parser = inputs.Parser(
         prog=prog,
         description="Replays a capture through two rulesets, each with connections of its own, and shows which packets "
@@ -62,7 +62,7 @@ def arguments(prog: str) -> argparse.ArgumentParser:
 
 
 def main(prog: str, argv: list[str]) -> int:
-    args = arguments(prog).parse_intermixed_args(argv)
+    args = arguments(prog).read(argv)
     if [args.old, args.new, args.capture].count("-") > 1:
         raise CliError("only one input can be read from standard input")
     if args.packets == "-" and args.json:

@@ -31,7 +31,7 @@ KEY_SIZE = 40
 MASTER = "master"
 
 
-def arguments(prog: str) -> argparse.ArgumentParser:
+def arguments(prog: str) -> inputs.Parser:
     parser = inputs.Parser(
         prog=prog,
         description="Replays a capture up to one packet and shows every rule that it came to, each of their conditions "
@@ -53,7 +53,7 @@ def _number(text: str) -> int:
 
 
 def main(prog: str, argv: list[str]) -> int:
-    args = arguments(prog).parse_intermixed_args(argv)
+    args = arguments(prog).read(argv)
     if [args.capture, args.rules, args.rules6].count("-") > 1:
         raise CliError("only one input can be read from standard input")
     local4, local6 = inputs.read_addresses(args.local)

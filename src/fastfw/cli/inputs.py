@@ -31,6 +31,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False)
 
+    def read(self, argv: list[str]) -> argparse.Namespace:
+        """The arguments, options and files in any order; behind `--` all are files, which argparse forgets here."""
+        end = argv.index("--") if "--" in argv else len(argv)
+        files = [f"./{name}" if name[0:1] == "-" != name else name for name in argv[end + 1 :]]
+        return self.parse_intermixed_args([*argv[:end], *files])
+
     def error(self, message: str) -> NoReturn:
         raise CliError(f"{message}; see `{self.prog} --help'")
 

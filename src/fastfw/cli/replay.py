@@ -30,7 +30,7 @@ STEP = 1 << 17
 HEADER = b"packet,verdict,state,direction,assured,seen_reply,expected,rule,reason\n"
 
 
-def arguments(prog: str) -> argparse.ArgumentParser:
+def arguments(prog: str) -> inputs.Parser:
     parser = inputs.Parser(
         prog=prog,
         description="Decides every packet of the captures as Linux would with these rules, and shows the result. "
@@ -49,7 +49,7 @@ def arguments(prog: str) -> argparse.ArgumentParser:
 
 
 def main(prog: str, argv: list[str]) -> int:
-    args = arguments(prog).parse_intermixed_args(argv)
+    args = arguments(prog).read(argv)
     if args.captures.count("-") + [args.rules, args.rules6].count("-") > 1:
         raise CliError("only one input can be read from standard input")
     local4, local6 = inputs.read_addresses(args.local)
