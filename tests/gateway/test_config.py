@@ -14,6 +14,8 @@ FAULTS = [
     ("\n\nnope = 1", "f:3: nope: no such key: one of rules, conntrack,"),
     ("[queue]\nfirst = 70000", "f:2: queue.first: expected `int` <= 65535"),
     ("[queue]\nfirst = 65535\ncount = 2", "f:3: queue.count: the last queue would be above 65535"),
+    ("[queue]\ndriver = 'netfilterqueue'\nfail_open = true", "f:3: queue.fail_open: driver netfilterqueue cannot"),
+    ("[queue]\ncopy_range = 99\ndriver = 'netfilterqueue'", "f:2: queue.copy_range: driver netfilterqueue cannot"),
     ("[queue]\ncopy_range = 20", "f:2: queue.copy_range: 0 or 68 to 65535 bytes expected"),
     ("[conntrack.settings]\nnf_conntrack_max = 5\nnf_x = 3", "f:3: conntrack.settings.nf_x: no such setting"),
     ("[conntrack.settings]\nnf_conntrack_max = 'a'", "f:2: conntrack.settings.nf_conntrack_max: expected `int`"),

@@ -57,6 +57,9 @@ class ConntrackSection(Section, frozen=True):
 class QueueSection(Section, frozen=True):
     """The kernel's packet queues: `first` and the `count - 1` after it, a thread each."""
 
+    driver: Literal["nfqueue", "netfilterqueue"] = "nfqueue"
+    """`netfilterqueue`: by the package of that name; it is slow, cuts packets at 4016 bytes, and takes super-packets
+    apart whatever `gso` says."""
     first: Queue = 0
     count: Annotated[int, Meta(ge=1, le=256)] = 1
     length: Annotated[int, Meta(ge=1, le=2**24)] = 4096
@@ -214,6 +217,10 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
         raise fault("the last queue would be above 65535", "queue", "count")
     if 0 < config.queue.copy_range < 68:
         raise fault("0 or 68 to 65535 bytes expected", "queue", "copy_range")
+    if config.queue.driver == "netfilterqueue":
+        for key, given in (("fail_open", config.queue.fail_open), ("copy_range", config.queue.copy_range)):
+            if given:
+                raise fault("driver netfilterqueue cannot; nfqueue can", "queue", key)
     if config.steering.install and not config.steering.hooks:
         raise fault(f"some of {', '.join(HOOKS)} expected", "steering", "hooks")
     if config.steering.install and not config.steering.families:

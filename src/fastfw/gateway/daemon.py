@@ -21,7 +21,7 @@ from fastfw.gateway.needs import copy_range
 from fastfw.gateway.notify import Notifier
 from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, write_whole
 from fastfw.gateway.steer import SteerError
-from fastfw.gateway.workers import Health, Opener, Worker, nfqueue_opener
+from fastfw.gateway.workers import Health, Opener, Worker, queue_opener
 from fastfw.helpers import HelperError
 from fastfw.ruleset import Ruleset
 from fastfw.state import StateError
@@ -68,7 +68,7 @@ class Daemon:
         """Held by whoever changes the configuration, the rules or the state on disk."""
         self.workers: list[Worker] = []
         self.control: Control | None = None
-        self._opener = opener or (lambda engine, config, answerer: nfqueue_opener(engine, config.queue, answerer))
+        self._opener = opener or (lambda engine, config, answerer: queue_opener(engine, config.queue, answerer))
         self._health = Health()
         self._still: dict[int, int] = {}
         self._closers: list[Callable[[], object]] = []

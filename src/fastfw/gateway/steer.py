@@ -7,6 +7,7 @@ to be; what is left of a killed daemon is found by the chain's name.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shlex
 import shutil
@@ -19,7 +20,10 @@ COMMENT = "fastfw"
 TABLES = ("mangle", "filter", "raw", "security")
 HOOKS = ("INPUT", "FORWARD", "OUTPUT")
 
-PROGRAMS = {4: "iptables", 6: "ip6tables"}
+NAMES_OF_IPTABLES = ("iptables-legacy", "iptables", "iptables-nft")
+"""In the order they are taken."""
+
+CAP_NET_RAW = 13
 NAMES = {4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names"}
 QUEUES = "/proc/net/netfilter/nfnetlink_queue"
 TRIES = 5
@@ -69,11 +73,33 @@ class Plan:
         return f'-m comment --comment "{COMMENT}" -j {CHAIN}'
 
 
-def program(family: int, kind: str = "", chosen: str = "") -> str:
-    """The path of iptables for a family, or of its -save or -restore. SteerError: it is not installed."""
-    base = chosen or next((name for name in (f"{PROGRAMS[4]}-legacy", PROGRAMS[4]) if shutil.which(name)), "")
-    if not base:
+def may_open_raw() -> bool:
+    """Whether this process has CAP_NET_RAW, without which iptables-legacy reads nothing."""
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.split("CapEff:")[1].split()[0], 16) >> CAP_NET_RAW & 1)
+
+
+@functools.cache
+def legacy(base: str) -> bool:
+    """Whether iptables of this name keeps its rules in x_tables, apart from those that nf_tables has."""
+    return "legacy" in run([program(4, base=base), "--version"])
+
+
+def bases(chosen: str = "") -> list[str]:
+    """Names of iptables, the one to install rules with first, then one that sees what the first does not. SteerError:
+    none is installed."""
+    names = [name for name in NAMES_OF_IPTABLES if shutil.which(name)]
+    if not may_open_raw():
+        names = [name for name in names if not legacy(name)] or names[:1]
+    names = [chosen, *names] if chosen else names
+    if not names:
         raise SteerError("iptables is not installed: neither iptables-legacy nor iptables is found")
+    kinds = [legacy(name) for name in names]
+    return [name for at, name in enumerate(names) if kinds.index(kinds[at]) == at]
+
+
+def program(family: int, kind: str = "", *, base: str) -> str:
+    """The path of an iptables for a family, or of its -save or -restore. SteerError: it is not installed."""
     if family == 6:
         head, slash, name = base.rpartition("/")
         base = head + slash + name.replace("iptables", "ip6tables", 1)
@@ -97,8 +123,11 @@ def run(arguments: list[str], text: str | None = None) -> str:
     return done.stdout
 
 
-def loaded(family: int) -> tuple[str, ...]:
+def loaded(family: int, base: str) -> tuple[str, ...]:
     """The tables the kernel has of a family; reading one that it has not would make it."""
+    if not legacy(base):
+        saved = run([program(family, "-save", base=base)]).splitlines()
+        return tuple(name for name in TABLES if f"*{name}" in saved)
     try:
         names = Path(NAMES[family]).read_text().split()
     except FileNotFoundError:
@@ -141,9 +170,9 @@ def find(saved: str) -> Found:
     return Found(has, tuple(jumps), queues)
 
 
-def look(family: int, table: str, chosen: str = "") -> Found:
+def look(family: int, table: str, base: str) -> Found:
     """What a table has of a daemon's now. SteerError."""
-    return find(run([program(family, "-save", chosen), "-t", table]))
+    return find(run([program(family, "-save", base=base), "-t", table]))
 
 
 def served(queues: range) -> int | None:
@@ -155,11 +184,11 @@ def served(queues: range) -> int | None:
     return next((number for line in lines if (number := int(line.split()[0])) in queues), None)
 
 
-def _change(family: int, table: str, plan: Plan | None, chosen: str) -> bool:
+def _change(family: int, table: str, plan: Plan | None, base: str) -> bool:
     """Put a table's own rules in the plan's form, or take them away; whether anything was to be done."""
-    restore = [program(family, "-restore", chosen), "--noflush", "-w", "10"]
+    restore = [program(family, "-restore", base=base), "--noflush", "-w", "10"]
     for attempt in range(TRIES):
-        found = look(family, table, chosen)
+        found = look(family, table, base)
         if plan is None and not found:
             return False
         lines = [f"*{table}"]
@@ -175,38 +204,48 @@ def _change(family: int, table: str, plan: Plan | None, chosen: str) -> bool:
             run(restore, "\n".join([*lines, "COMMIT", ""]))
         except SteerError:
             # somebody may have changed the table between our look and our word
-            if attempt + 1 == TRIES or look(family, table, chosen) == found:
+            if attempt + 1 == TRIES or look(family, table, base) == found:
                 raise
             continue
         return True
     raise AssertionError("unreachable")
 
 
+def everywhere(chosen: str) -> list[tuple[str, int, str]]:
+    """Every table there is: name of iptables, family, table. SteerError."""
+    first, *others = bases(chosen)
+    found = [(first, family, table) for family in (4, 6) for table in loaded(family, first)]
+    for base in others:
+        for family in (4, 6):
+            try:
+                found += [(base, family, table) for table in loaded(family, base)]
+            except SteerError:  # a kernel that knows one kind of tables alone
+                continue
+    return found
+
+
 def install(plan: Plan) -> None:
     """Put the plan's rules in force, instead of what an earlier daemon left. SteerError: one family's rules may be in
     force then: call `remove`."""
-    for family in (4, 6):
-        for table in loaded(family):
-            if family not in plan.families or table != plan.table:
-                _change(family, table, None, plan.program)
+    first = bases(plan.program)[0]
+    for base, family, table in everywhere(plan.program):
+        if base != first or family not in plan.families or table != plan.table:
+            _change(family, table, None, base)
     for family in plan.families:
-        _change(family, plan.table, plan, plan.program)
+        _change(family, plan.table, plan, first)
 
 
 def remove(chosen: str = "") -> list[str]:
     """Take every rule and chain of the daemon's away, in every table and family; which tables had some, as
     `ipv4 mangle`. SteerError."""
-    return [
-        f"ipv{family} {table}" for family in (4, 6) for table in loaded(family) if _change(family, table, None, chosen)
-    ]
+    return [f"ipv{family} {table}" for base, family, table in everywhere(chosen) if _change(family, table, None, base)]
 
 
 def in_use(chosen: str = "", *, besides: range = range(0)) -> int | None:
     """A queue that the rules in force lead to and that some program serves, other than `besides`: another daemon runs.
     SteerError."""
-    for family in (4, 6):
-        for table in loaded(family):
-            number = served(look(family, table, chosen).queues)
-            if number is not None and number not in besides:
-                return number
+    for base, family, table in everywhere(chosen):
+        number = served(look(family, table, base).queues)
+        if number is not None and number not in besides:
+            return number
     return None

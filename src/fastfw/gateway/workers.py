@@ -30,8 +30,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between tries to have a failed queue back."""
 
 
-def nfqueue_opener(engine: Engine, section: QueueSection, on_reject: Callable[[Rejected], object]) -> Opener:
-    """Opens the kernel's queues."""
+def queue_opener(engine: Engine, section: QueueSection, on_reject: Callable[[Rejected], object]) -> Opener:
+    """Opens the kernel's queues by the driver of the configuration. OSError where that driver is not installed."""
+    if section.driver == "netfilterqueue":
+        return portable_opener(engine, section, on_reject)
     from fastfw.drivers.nfqueue import Queue
 
     def opened(number: int, copy_range: int) -> AnyQueue:
@@ -45,6 +47,21 @@ def nfqueue_opener(engine: Engine, section: QueueSection, on_reject: Callable[[R
             receive_buffer=section.receive_buffer,
             on_reject=on_reject,
         )
+
+    return opened
+
+
+def portable_opener(engine: Engine, section: QueueSection, on_reject: Callable[[Rejected], object]) -> Opener:
+    """Opens the kernel's queues by the NetfilterQueue package, which has a copy range of its own."""
+    from fastfw.drivers.netfilterqueue import Queue
+
+    def opened(number: int, copy_range: int) -> AnyQueue:
+        try:
+            return Queue(
+                engine, number, length=section.length, receive_buffer=section.receive_buffer, on_reject=on_reject
+            )
+        except ImportError as error:
+            raise OSError(str(error)) from None
 
     return opened
 
