@@ -164,7 +164,7 @@ def test_system_calls(tmp_path: Path) -> None:
     """What the daemon and the programs it starts call, from start to stop, the unit's filter lets through."""
     script(
         tmp_path,
-        'strace -f -qq -o trace "$PYTHON" -m fastfw run --control "$FASTFW_CONTROL" --rules rules --state state 2>log&\n'
+        'strace -f -qq -o trace "$PYTHON" -m fastfw run --control "$FASTFW_CONTROL" --rules rules --state st 2>log &\n'
         "for _ in $(seq 600); do grep -q event=started log && break; sleep 0.1; done\n"
         "ping -c1 -W20 127.0.0.1 >/dev/null; fastfw conntrack -L >/dev/null 2>&1; fastfw iptables -Z; fastfw reload\n"
         "\"$PYTHON\" -c \"from fastfw.gateway.client import Client; list(Client('control').ask('stop'))\"; wait",

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,10 +70,6 @@ class Lab:
         self._host("ip", "-n", gateway, "addr", "add", f"{OWN}/32", "dev", "lo")
         for setting in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             self.run("gateway", "sysctl", "-qw", f"{setting}=1")
-        # nothing but the gateway may send a reset for what a forged packet began
-        for chain in ("INPUT", "FORWARD", "OUTPUT"):
-            self.run("gateway", "iptables-legacy", "-t", "mangle", "-A", chain, "-j", "NFQUEUE", "--queue-num", "0")
-        self.run("gateway", "ip6tables-legacy", "-t", "mangle", "-A", "FORWARD", "-j", "NFQUEUE", "--queue-num", "0")
 
     def _host(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -128,19 +125,29 @@ class Lab:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
-class Daemon:
-    """examples/gateway_daemon.py in the gateway."""
+class Gateway(ABC):
+    """A daemon in the gateway: its rules, its table's file and its helpers; `driver` is how it gets its packets."""
+
+    READY = ""
+    """What its log says once it judges."""
 
     def __init__(self, lab: Lab, driver: str, rules4: str, rules6: str, *, helpers: tuple[str, ...] = ()) -> None:
         self.lab = lab
+        self.driver = driver
         self.rules = lab.place / "rules.v4", lab.place / "rules.v6"
         for path, text in zip(self.rules, (rules4, rules6), strict=True):
             path.write_text(text)
-        self.arguments = [str(path) for path in self.rules]
-        self.arguments += ["--driver", driver, "--state", str(lab.place / "table.state")]
-        for name in helpers:
-            self.arguments += ["--helper", name]
+        self.state = lab.place / "table.state"
+        self.helpers = helpers
         self.process: subprocess.Popen[str] | None = None
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+
+    @abstractmethod
+    def shown(self) -> str:
+        """Its table, and its rules with their counters."""
 
     def log(self) -> str:
         """What it has printed."""
@@ -148,10 +155,8 @@ class Daemon:
 
     def start(self) -> None:
         """Start it and wait until it judges."""
-        script = str(ROOT / "examples" / "gateway_daemon.py")
-        self.process = self.lab.start("gateway", sys.executable, script, *self.arguments)
-        process = self.process
-        assert wait_for(lambda: "ready" in self.log() or process.poll() is not None), self.log()
+        process = self.process = self.lab.start("gateway", sys.executable, *self.command())
+        assert wait_for(lambda: self.READY in self.log() or process.poll() is not None), self.log()
         assert process.poll() is None, self.log()
 
     def send(self, number: int) -> None:
@@ -165,9 +170,54 @@ class Daemon:
         self.send(number)
         self.process.wait(30)
 
+
+class Example(Gateway):
+    """examples/gateway_daemon.py, with rules to the queue that are not its own."""
+
+    READY = "ready"
+
+    def __init__(self, lab: Lab, *given: str, helpers: tuple[str, ...] = ()) -> None:
+        super().__init__(lab, *given, helpers=helpers)
+        for program, *chains in (("iptables-legacy", "INPUT", "FORWARD", "OUTPUT"), ("ip6tables-legacy", "FORWARD")):
+            for chain in chains:
+                lab.run("gateway", program, "-t", "mangle", "-A", chain, "-j", "NFQUEUE", "--queue-num", "0")
+
+    def command(self) -> list[str]:
+        script = ROOT / "examples" / "gateway_daemon.py"
+        given = [*self.rules, "--driver", self.driver, "--state", self.state]
+        return [str(script), *map(str, given), *(word for name in self.helpers for word in ("--helper", name))]
+
     def shown(self) -> str:
-        """Its table, and its rules with their counters."""
         before = self.log().count("\n--\n")
         self.send(signal.SIGUSR1)
         assert wait_for(lambda: self.log().count("\n--\n") > before)
         return self.log().split("\n--\n")[before]
+
+
+class Service(Gateway):
+    """`fastfw run`."""
+
+    READY = "event=started"
+
+    @property
+    def socket(self) -> str:
+        """Its control socket."""
+        return str(self.lab.place / "control")
+
+    def command(self) -> list[str]:
+        config = self.lab.place / "fastfw.toml"
+        config.write_text(
+            f"rules = {{ ipv4 = '{self.rules[0]}', ipv6 = '{self.rules[1]}' }}\n"
+            f"conntrack = {{ helpers = {list(self.helpers)}, settings = {{ nf_conntrack_tcp_loose = 0 }} }}\n"
+            f"queue.driver = '{self.driver}'\nstate = {{ file = '{self.state}', interval = 1 }}\n"
+            f"control.socket = '{self.socket}'\n"
+        )
+        return ["-m", "fastfw", "run", "--config", str(config)]
+
+    def ask(self, *words: str) -> str:
+        """What `fastfw WORDS` prints, told where the daemon is."""
+        verb, *rest = words
+        return self.lab.run("gateway", sys.executable, "-m", "fastfw", verb, "--control", self.socket, *rest)
+
+    def shown(self) -> str:
+        return self.ask("conntrack", "-L") + self.ask("iptables-save", "-c") + self.ask("ip6tables-save", "-c")

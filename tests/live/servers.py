@@ -11,7 +11,7 @@ from live.lab import Lab, wait_for
 CONTENT = bytes(range(256)) * 4096
 """What the servers have to give: a mebibyte."""
 
-LONG = CONTENT * 16
+LONG = CONTENT * 32
 """What takes longer than any socket's buffer lasts."""
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from drivers.queue_space import DRIVERS
 from live import servers
-from live.lab import OWN, Daemon, Lab, missing, wait_for
+from live.lab import OWN, Example, Gateway, Lab, Service, missing, wait_for
+from live.told import tell
 
 pytestmark = [
     pytest.mark.live,
@@ -52,27 +53,26 @@ SERVER = "10.2.0.2"
 class Place:
     """A lab with its servers and the gateway's daemon."""
 
-    def __init__(self, place: Path, driver: str) -> None:
+    def __init__(self, place: Path, driver: str, kind: type[Gateway]) -> None:
         self.lab = Lab(place)
         try:
-            self.driver = driver
             self.ssh = servers.ssh(self.lab, "gateway")
             servers.web(self.lab, "gateway")
             servers.web(self.lab, "server", 8080)
             servers.ftp(self.lab, "server")
             # the server counts what it is sent, by port
-            for port in (9, 8080):
-                self.lab.run("server", "iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", str(port))
-            self.daemon = Daemon(self.lab, driver, RULES, RULES6, helpers=("ftp",))
+            for way, port in (("--dport", 9), ("--dport", 8080), ("--sport", 999)):
+                self.lab.run("server", "iptables-legacy", "-A", "INPUT", "-p", "tcp", way, str(port))
+            self.daemon = kind(self.lab, driver, RULES, RULES6, helpers=("ftp",))
             self.daemon.start()
         except BaseException:
             self.lab.close()
             raise
 
     def seen(self, port: int) -> int:
-        """TCP packets to a port of the server's that came through the gateway."""
+        """TCP packets of a port counted at the server that came through the gateway."""
         saved = self.lab.run("server", "iptables-legacy-save", "-c", "-t", "filter")
-        line = next(line for line in saved.splitlines() if f"--dport {port}" in line)
+        line = next(line for line in saved.splitlines() if line.endswith(f"port {port}"))
         return int(line[1:].split(":")[0])
 
     def client(self, *command: str, timeout: float = 60, check: bool = True) -> str:
@@ -87,14 +87,31 @@ class Place:
         return got.read_bytes() if got.exists() else b""
 
 
-@pytest.fixture(scope="module", params=DRIVERS)
+@pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """The lab, once for each driver."""
-    made = Place(tmp_path_factory.mktemp("lab"), request.param)
+    """The lab, once for each daemon and driver."""
+    kind, driver = request.param
+    made = Place(tmp_path_factory.mktemp("lab"), driver, kind)
     yield made
     made.lab.close()
 
 
+def judged_by(kinds: dict[str, type[Gateway]]) -> pytest.MarkDecorator:
+    """Marks of a test that is run with each of these daemons, by each driver."""
+    cases = []
+    for name, kind in kinds.items():
+        for driver in DRIVERS:
+            marks = () if isinstance(driver, str) else driver.marks
+            driver = driver if isinstance(driver, str) else driver.values[0]
+            cases.append(pytest.param((kind, driver), id=f"{name}-{driver}", marks=marks))
+    return pytest.mark.parametrize("place", cases, indirect=True, scope="module")
+
+
+by_daemon = judged_by({"run": Service})
+by_both = judged_by({"run": Service, "example": Example})
+
+
+@by_both
 def test_ssh_and_http(place: Place) -> None:
     """The first description's two rules let ssh and http in, statefully, and nothing else."""
     assert place.client(*place.ssh, OWN, "echo through").strip() == "through"
@@ -107,6 +124,7 @@ def test_ssh_and_http(place: Place) -> None:
     assert int(counted[1:].split(":")[0]) > 20
 
 
+@by_both
 @pytest.mark.parametrize("host", ["10.2.0.2", "[fd02::2]"], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("mode", ["passive", "active"])
 def test_ftp(place: Place, host: str, mode: str) -> None:
@@ -115,6 +133,7 @@ def test_ftp(place: Place, host: str, mode: str) -> None:
     assert place.fetch(f"ftp://{host}/content", *options) == servers.CONTENT
 
 
+@by_daemon
 def test_ftp_by_address(place: Place) -> None:
     """PASV and PORT, which carry an IPv4 address, pass too; lftp lists a directory."""
     assert place.fetch(f"ftp://{SERVER}/content", "--disable-epsv") == servers.CONTENT
@@ -123,6 +142,7 @@ def test_ftp_by_address(place: Place) -> None:
     assert "content" in listing
 
 
+@by_daemon
 def test_strays(place: Place) -> None:
     """Segments that begin nothing do not reach the server."""
     before = place.seen(8080)
@@ -134,6 +154,7 @@ def test_strays(place: Place) -> None:
     assert place.seen(9) == 0
 
 
+@by_daemon
 def test_scan(place: Place) -> None:
     """A SYN scan finds what the rules let in, and nothing more."""
     found = place.client("nmap", "-n", "-Pn", "-sS", "--reason", "--max-retries", "6", "-p", "9,21,22,8080", SERVER)
@@ -143,6 +164,7 @@ def test_scan(place: Place) -> None:
     assert place.seen(9) == 0
 
 
+@by_daemon
 def test_pings(place: Place) -> None:
     """An echo passes and its answer comes back; the server's word that nobody takes a datagram is RELATED."""
     assert " 0% packet loss" in place.client("ping", "-c", "2", "-i", "0.2", "-W", "10", SERVER)
@@ -155,6 +177,7 @@ def test_pings(place: Place) -> None:
     assert place.client(sys.executable, "-c", ask).strip() == "refused"
 
 
+@by_daemon
 def test_path_mtu(place: Place) -> None:
     """The gateway's word that a segment is too long for the next link is RELATED: what is sent on arrives."""
     got = place.lab.place / "uploaded"
@@ -172,6 +195,7 @@ def test_path_mtu(place: Place) -> None:
         place.lab.run("gateway", "ip", "link", "set", "right", "mtu", "1500")
 
 
+@by_daemon
 def test_fragments(place: Place) -> None:
     """A datagram in pieces passes whole where the rules let it, and not at all where they do not."""
     got = {port: place.lab.place / f"datagram-{port}" for port in (5000, 5001)}
@@ -201,6 +225,7 @@ def echoes(process: subprocess.Popen[str], word: str) -> bool:
     return wait_for(lambda: word in process.log.read_text())  # type: ignore[attr-defined]
 
 
+@by_both
 @pytest.mark.parametrize("how", ["reload", "restart", "kill"])
 def test_nothing_is_lost(place: Place, how: str) -> None:
     """A download and an ssh session survive a reload, a restart and a kill -9 of the daemon in their midst; what is
@@ -216,22 +241,56 @@ def test_nothing_is_lost(place: Place, how: str) -> None:
         )
         place.daemon.send(signal.SIGHUP)
         assert wait_for(lambda: "reloaded" in place.daemon.log())
-        assert "--comment new" in place.daemon.shown()
         assert got.stat().st_size < len(servers.LONG), "it was not in the midst"
+        assert "--comment new" in place.daemon.shown()
     else:
-        saved = place.lab.place / "table.state"
+        saved = place.daemon.state
         before = saved.stat().st_mtime_ns if saved.exists() else 0
         # what is killed has what it last saved
         assert wait_for(lambda: saved.exists() and saved.stat().st_mtime_ns > before)
         place.daemon.stop(signal.SIGTERM if how == "restart" else signal.SIGKILL)
         assert got.stat().st_size < len(servers.LONG), "it was not in the midst"
         place.daemon.start()
+        at = got.stat().st_size
+        assert at < len(servers.LONG), "it was not in the midst"
+        assert wait_for(lambda: got.stat().st_size > at)
+    for flags in ("-A", "-R", "-FA"):
+        place.client("hping3", "-q", "-c", "1", flags, "-s", "999", "-p", "8080", SERVER, check=False, timeout=20)
+    assert place.seen(999) == 0
     assert download.wait(120) == 0
     assert got.read_bytes() == servers.LONG
     assert echoes(shell, "after")
     shell.kill()
 
 
+@by_daemon
+def test_listings(place: Place) -> None:
+    """`fastfw conntrack -L` and `fastfw iptables -L -v -n` print the table and the counters; `fastfw conntrack -E`
+    tells of what comes."""
+    daemon = place.daemon
+    assert isinstance(daemon, Service)
+    events = place.lab.start("gateway", sys.executable, "-m", "fastfw", "conntrack", "--control", daemon.socket, "-E")
+    shell = session(place)
+    table = daemon.ask("conntrack", "-L", "-p", "tcp", "--dport", "22")
+    assert f"src=10.1.0.2 dst={OWN} sport=" in table
+    assert "flow entries have been shown." in table
+    counters = daemon.ask("iptables", "-L", "-v", "-n")
+    first = next(line for line in counters.splitlines() if "multiport dports 22,80" in line)
+    assert int(first.split()[0]) > 5
+    new = f"[NEW] tcp      6 120 SYN_SENT src=10.1.0.2 dst={OWN}"
+
+    def told() -> bool:
+        place.fetch(f"http://{OWN}/content")
+        return new in events.log.read_text()  # type: ignore[attr-defined,no-any-return]
+
+    assert wait_for(told)
+    shell.kill()
+    events.kill()
+    tell(f"fastfw conntrack -L -p tcp --dport 22 ({daemon.driver})", table)
+    tell(f"fastfw iptables -L -v -n ({daemon.driver})", counters)
+
+
+@by_daemon
 def test_spoofed_reset(place: Place) -> None:
     """A forged reset that does not hit the sequence number ends no connection, on the gateway or behind it."""
     shell = session(place)
@@ -246,16 +305,16 @@ def test_spoofed_reset(place: Place) -> None:
     shell.kill()
 
 
+@by_daemon
 def test_ftp_without_helper(place: Place) -> None:
     """Without the helper no data connection is let in, in either mode or family."""
     place.daemon.stop()
-    arguments = place.daemon.arguments
-    place.daemon.arguments = [word for word in arguments if word not in ("--helper", "ftp")]
+    helpers, place.daemon.helpers = place.daemon.helpers, ()
     place.daemon.start()
     try:
         assert place.fetch(f"ftp://{SERVER}/content", "-m", "2") == b""
         assert place.fetch("ftp://[fd02::2]/content", "-m", "2", "-P", "-") == b""
     finally:
         place.daemon.stop()
-        place.daemon.arguments = arguments
+        place.daemon.helpers = helpers
         place.daemon.start()
