@@ -57,6 +57,9 @@ def read(args: argparse.Namespace) -> Config:
     from fastfw.gateway.config import Config, changed, check, read_config
     from fastfw.gateway.daemon import absolute
 
+    for option in ("config", "rules", "rules6"):
+        if getattr(args, option) == "":  # of a variable that is not set: no rules at all is nothing to guess
+            raise CliError(f"--{option} '': a file's name expected")
     config = read_config(args.config) if args.config else Config()
     first = count = None
     if args.queue is not None:
