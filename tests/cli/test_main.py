@@ -43,6 +43,9 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["replay", "x", "--hook", "PREROUTING"], "--hook"),
         (["replay", "x", "--nonsense"], "--nonsense"),
         (["replay", "x", "--pack", "y"], "--pack"),
+        (["conntrack"], "a command is expected"),
+        (["iptables"], "a command is expected"),
+        (["ip6tables", "--control", "x"], "see `fastfw ip6tables --help'"),
     ],
 )
 def test_wrong_command_lines(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

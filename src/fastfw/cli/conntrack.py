@@ -46,9 +46,11 @@ Row = tuple[Any, int, Connection]
 def main(prog: str, argv: Sequence[str]) -> int:
     """0 done, 1 the answer is no, 2 unusable."""
     socket, rest = take_socket(argv)
-    if not rest or rest in (["-h"], ["--help"]):
+    if not rest:
+        raise CliError(f"a command is expected, such as -L; see `{prog} --help'")
+    if rest in (["-h"], ["--help"]):
         print(USAGE, end="")
-        return 0 if rest else 2
+        return 0
     if rest in (["-V"], ["--version"]):
         print(PROGRAM)
         return 0

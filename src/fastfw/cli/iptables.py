@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fastfw._version import __version__
 from fastfw.cli.daemonclient import connect, relay, take_socket
+from fastfw.cli.errors import CliError
 
 USAGE = """usage: fastfw {name} [--control SOCKET] COMMAND ...
 
@@ -28,9 +29,11 @@ def main(prog: str, argv: Sequence[str]) -> int:
     """0 done, 1 the answer is no, 2 unusable."""
     name = prog.split()[-1]
     socket, words = take_socket(argv)
-    if not words or words in (["-h"], ["--help"]):
+    if not words:
+        raise CliError(f"a command is expected, such as -L; see `{prog} --help'")
+    if words in (["-h"], ["--help"]):
         print(USAGE.format(name=name), end="")
-        return 0 if words else 2
+        return 0
     if words in (["-V"], ["--version"]):
         print(f"{name} of fastfw v{__version__}")
         return 0
