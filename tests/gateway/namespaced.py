@@ -42,6 +42,7 @@ start() {  # a daemon in the background, waited for until it serves
     done
 }
 stop() { kill -TERM $daemon; wait $daemon; echo "stopped $?"; }
+passes() { ping -c1 -W"${1:-20}" 127.0.0.1 >/dev/null && echo passes || echo closed; }
 kill9() { kill -9 $daemon; wait $daemon 2>/dev/null; }
 logged() { for _ in $(seq 200); do grep -q "$1" log && break; sleep 0.05; done; grep -c "$1" log; }
 ours() { for t in iptables-legacy ip6tables-legacy; do $t-save | grep -c -e FASTFW; done; true; }
@@ -51,10 +52,10 @@ daemon=
 
 
 def script(tmp_path: Path, text: str, rules: str = RULES) -> str:
-    """Run a shell script beside a `rules` file in a new network namespace; what it printed."""
+    """Run a shell script beside a `rules` file in new network and mount namespaces; what it printed."""
     (tmp_path / "rules").write_text(rules)
     done = subprocess.run(
-        ["unshare", "--net", "bash", "-c", PROLOGUE + text + "\ntrue", "bash", str(tmp_path)],
+        ["unshare", "--net", "--mount", "bash", "-c", PROLOGUE + text + "\ntrue", "bash", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

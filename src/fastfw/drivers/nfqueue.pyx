@@ -8,6 +8,7 @@ The kernel vouches for checksums it has verified, hands over super-packets whose
 cuts packets at the copy range: none of the three is held against a packet. While somebody reads payload, a helper or a
 rule, whole packets are asked for; what had been queued cut before is asked for once more (NF_REPEAT).
 """
+import contextlib
 import logging
 import os
 import threading
@@ -221,7 +222,8 @@ cdef class Queue:
             counts["queue_dropped"] = int(fields[5])
             counts["user_dropped"] = int(fields[6])
         elif self.socket >= 0:
-            counts["user_dropped"] = overruns(self.netlink)
+            with contextlib.suppress(OSError):  # the socket has failed, which `run` tells
+                counts["user_dropped"] = overruns(self.netlink)
         return counts
 
     # -- packets ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import select
 import signal
 import threading
 import time
@@ -16,7 +18,7 @@ from fastfw.gateway import steer
 from fastfw.gateway.answerer import Answerer
 from fastfw.gateway.config import Config, ConfigError, Section
 from fastfw.gateway.control import Control, ControlError
-from fastfw.gateway.log import Log
+from fastfw.gateway.log import Bridge, Log
 from fastfw.gateway.needs import copy_range
 from fastfw.gateway.notify import Notifier
 from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, write_whole
@@ -32,6 +34,8 @@ DRAIN = 0.5
 TICK = 1.0
 STUCK_LOOKS = 3
 """Seconds that a queue stands still, packets waiting, before it is called stuck."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 #: Sections whose change takes effect at a restart only.
 FIXED: tuple[str, ...] = ("queue", "control", "metrics")
@@ -98,6 +102,9 @@ class Daemon:
 
     def _start(self) -> None:
         config = self.config
+        told, bridge = logging.getLogger("fastfw"), Bridge(self.log)
+        told.addHandler(bridge)
+        self._closers.append(lambda: told.removeHandler(bridge))
         plan = config.plan()
         own = range(plan.first, plan.last + 1)
         if config.steering.install:
@@ -349,6 +356,9 @@ class Daemon:
         if found:
             self.log("alert", "queue_stuck", queues=", ".join(map(str, found)))
         self.healthy = not found
+        for worker in self.workers:
+            if lost := worker.lost():
+                self.log("warning", "packets_lost", queue=worker.number, **lost)
         interval = self.config.state.interval
         if interval and time.monotonic() >= self._save_due:
             with self.lock:
@@ -362,35 +372,38 @@ class Daemon:
 
     def serve(self) -> None:
         """Start, run until SIGTERM or SIGINT, stop. SIGHUP reloads. StartError."""
-        signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-        # Threads older than this (NumPy's) block nothing: what one of them gets, while this one is busy, must not end
-        # the process where it stands, its rules in the kernel.
-        handlers = {number: signal.signal(number, self._note) for number in signals}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        # They are noted, whatever is being done and whichever thread they find, so that none ends the process where it
+        # stands, its rules in the kernel.
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
+        before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         try:
             self.start()
             try:
-                self._wait(signals)
+                self._wait(woken)
             finally:
                 self.stop()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.set_wakeup_fd(before)
             for number, handler in handlers.items():
                 signal.signal(number, handler or signal.SIG_DFL)
+            os.close(woken)
+            os.close(wake)
 
     def _note(self, number: int, frame: object) -> None:
         self._noted.append(number)
 
-    def _wait(self, signals: set[signal.Signals]) -> None:
+    def _wait(self, woken: int) -> None:
         due = time.monotonic()
         watchdog = 0.0
         while True:
-            came = signal.sigtimedwait(signals, max(0.0, min(TICK, due - time.monotonic())))
-            if came is not None or self._noted:
-                number = self._noted.pop(0) if came is None else came.si_signo
+            pause = 0.0 if self._noted else max(0.0, min(TICK, due - time.monotonic()))
+            if select.select([woken], [], [], pause)[0]:
+                os.read(woken, 4096)
+            while self._noted:
+                number = self._noted.pop(0)
                 if number != signal.SIGHUP:
-                    sender = came and came.si_pid
-                    self.log("notice", "stopping", signal=signal.Signals(number).name, sender=sender)
+                    self.log("notice", "stopping", signal=signal.Signals(number).name)
                     return
                 with contextlib.suppress(ConfigError, RulesError, OSError):  # said in the log
                     self.reload()

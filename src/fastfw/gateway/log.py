@@ -4,6 +4,7 @@ holds up packets."""
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import sys
@@ -111,3 +112,18 @@ class Log:
         except queue.Full:
             return
         self._writer.join(timeout)
+
+
+class Bridge(logging.Handler):
+    """Hands what the package's modules tell Python's logging to the daemon's log: faults of theirs. Losses, which are
+    warnings there, the daemon tells with their names (`packets_lost`)."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.ERROR)
+        self.log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line; from any thread."""
+        error = record.exc_info[1] if record.exc_info else None
+        said = f"{type(error).__name__}: {error}" if error is not None else None
+        self.log("error", "fault", at=record.name, message=record.getMessage(), error=said)

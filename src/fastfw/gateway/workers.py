@@ -26,6 +26,9 @@ class AnyQueue(Protocol):
 Opener = Callable[[int, int], AnyQueue]
 """Opens the queue of a number with a copy range."""
 
+LOSSES = {"queue_dropped": "queue_full", "user_dropped": "socket_full", "refused_verdicts": "verdicts_refused"}
+"""Counts of packets that were lost: their names in a queue's statistics, and in the log."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between tries to have a failed queue back."""
 
@@ -79,6 +82,7 @@ class Worker:
         self._queue: AnyQueue | None = opener(number, copy_range)
         self._stopping = threading.Event()
         self._past: Counter[str] = Counter()
+        self._told: dict[str, int] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"fastfw-queue-{number}", daemon=True)
 
@@ -123,6 +127,13 @@ class Worker:
                 counts.update(self._queue.statistics())
             counts["failures"] = self.failures
             return dict(counts)
+
+    def lost(self) -> dict[str, int]:
+        """What was lost since the last call, by why. The kernel's counts begin anew with a queue opened anew."""
+        counts = self.statistics()
+        now = {said: counts.get(name, 0) for name, said in LOSSES.items()}
+        before, self._told = self._told, now
+        return {said: count - before.get(said, 0) for said, count in now.items() if count > before.get(said, 0)}
 
     def _close(self) -> None:
         if self._queue is None:
