@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastfw.drivers.rejected import Rejected
 from fastfw.engine import Engine
@@ -128,7 +128,7 @@ class Worker:
             counts["failures"] = self.failures
             return dict(counts)
 
-    def lost(self) -> dict[str, int]:
+    def lost(self) -> dict[str, Any]:
         """What was lost since the last call, by why. The kernel's counts begin anew with a queue opened anew."""
         counts = self.statistics()
         now = {said: counts.get(name, 0) for name, said in LOSSES.items()}
