@@ -68,6 +68,20 @@ def test_rule_that_decided(exchange: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_matches_of_frames_are_named(exchange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That a capture's packets are judged without their frames is told once for each match that asks for them."""
+    text = (
+        "*filter\n-A FORWARD -m mac --mac-source 02:00:00:00:00:01 -j DROP\n"
+        "-A INPUT -m mac --mac-source 02:00:00:00:00:02 -j DROP\n-A FORWARD -m pkttype --pkt-type broadcast\nCOMMIT\n"
+    )
+    path = rules(tmp_path, text)
+    assert replay(exchange, "--rules", path, "--json") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"fastfw: {path}:2:1: match `mac' is answered as for packets that came in no frame",
+        f"fastfw: {path}:4:1: match `pkttype' is answered as for packets that came in no frame",
+    ]
+
+
 def test_counters_go_on_from_the_files(exchange: Path, tmp_path: Path) -> None:
     """--counters prints the filter table with each rule's packets and bytes, added to what the file began with."""
     out = tmp_path / "counters"
