@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,36 @@ def test_reload_keeps_connections(tmp_path: Path) -> None:
     assert "event=reload_failed" in said
     assert "event=rejudged" in said
     assert "connections are forgotten" in said
+
+
+def test_top(tmp_path: Path) -> None:
+    """`fastfw top` prints one look where there is no terminal; on one it goes on until q is pressed, and gives the
+    terminal back."""
+    said = script(
+        tmp_path,
+        "start --rules rules\n" + TALK + "fastfw top -d 0.2; echo $?\n"
+        "\"$PYTHON\" - <<'PY'\n"
+        r"""
+import os, pty, select, sys
+pid, terminal = pty.fork()
+if not pid:
+    os.environ["COLUMNS"], os.environ["LINES"] = "60", "8"
+    os.execv(sys.executable, [sys.executable, "-m", "fastfw", "top", "-d", "0.2"])
+shown, asked = b"", 0
+while select.select([terminal], [], [], 30)[0]:
+    try: came = os.read(terminal, 65536)
+    except OSError: break
+    if not came: break
+    shown += came
+    if shown.count(b"\x1b[H") >= 3 and not asked: asked = os.write(terminal, b"q")
+print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print("given back", shown[:8] == b"\x1b[?1049h", shown.rstrip()[-8:] == b"\x1b[?1049l")
+frame = shown.split(b"\x1b[H")[2].split(b"\x1b[J")[0].decode().splitlines()
+print("fits", len(frame) <= 8 and all(len(line.removesuffix("\x1b[K")) <= 60 for line in frame), frame[0][:7])
+PY
+stop""",
+    )
+    assert "healthy  fails closed" in said
+    assert re.search(r"1  IPv4 -A INPUT -p tcp -m tcp --dport 7001 -j REJECT --reject-with tcp-reset\n", said)
+    assert re.search(r"\d  tcp +[A-Z]", said)
+    assert "ended 0\ngiven back True True\nfits True fastfw " in said

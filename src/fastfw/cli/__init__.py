@@ -23,6 +23,7 @@ VERBS = {
     "rules": ("rules", "what is wrong with a ruleset, or its canonical text"),
     "run": ("run", "the gateway daemon on NFQUEUE"),
     "reload": ("reload", "have the daemon read its configuration and rules anew"),
+    "top": ("top", "a running daemon's packets, losses, drops and connections, second after second"),
     "conntrack": ("conntrack", "conntrack(8) for the daemon's connections"),
     "iptables": ("iptables", "iptables(8) for the daemon's IPv4 rules"),
     "ip6tables": ("iptables", "ip6tables(8) for the daemon's IPv6 rules"),
