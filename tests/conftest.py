@@ -34,6 +34,12 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture
+def patience() -> int:
+    """How many times longer than a test says something may take: ten where a sanitizer, which is slow, watches."""
+    return 10 if os.environ.get("FASTFW_BUILD") else 1
+
+
+@pytest.fixture
 def seed() -> int:
     """A fresh seed, printed where the test fails; FASTFW_TEST_SEED repeats one."""
     chosen = int(os.environ.get("FASTFW_TEST_SEED") or secrets.randbits(32))

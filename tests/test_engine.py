@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import struct
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.attacks.crowd import resident
 from tests.traffic.generate import generate
 
 import fastfw
@@ -317,7 +316,7 @@ class TestNoise:
             damaged[:] = data
             damaged[spots] = rng.integers(0, 256, len(spots))
             engine.process(damaged, offset, length, np.full(len(length), (number + 1) * SECOND))
-            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+            sizes.append(resident())
         assert engine.conntrack_count <= 5000
         assert sizes[-1] - sizes[2] < 4 << 20
 

@@ -80,10 +80,11 @@ def test_other_messages_open_nothing() -> None:
     assert hear(Say(0, reply(b"RTP/AVP;server_port=6000").payload)).expected == ()
 
 
-def test_hostile_messages_take_bounded_time() -> None:
-    """64 kB of ports, headers or blanks are read in well under a second and expect at most eight."""
+def test_hostile_messages_take_bounded_time(patience: int) -> None:
+    """64 kB of ports, headers or blanks are read in well under a second of this process's time, and expect at most
+    eight."""
     for filling in (b";client_port=5000", b"Transport:\r\n", b"; ", b"\r\n\r\nSETUP ", b"client_port="):
-        begun = time.perf_counter()
+        begun = time.process_time()
         heard = hear(Say(0, b"SETUP a\r\nTransport: " + filling * (60000 // len(filling)) + b"\r\n\r\n"))
         assert len(heard.expected) <= 8
-        assert time.perf_counter() - begun < 1
+        assert time.process_time() - begun < patience

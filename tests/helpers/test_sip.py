@@ -156,8 +156,9 @@ def test_several_messages_in_one_segment() -> None:
     assert media(hear(Say(0, two[:-1]), protocol=TCP)) == whole[:2]
 
 
-def test_hostile_messages_take_bounded_time() -> None:
-    """64 kB of continuations, contacts, colons, digits or media lines are read in well under a second."""
+def test_hostile_messages_take_bounded_time(patience: int) -> None:
+    """64 kB of continuations, contacts, colons, digits or media lines are read in well under a second of this process's
+    time."""
     size = 60_000
     start = b"REGISTER sip:a SIP/2.0\r\nCSeq: 1 REGISTER\r\n"
     bodies = [
@@ -170,6 +171,6 @@ def test_hostile_messages_take_bounded_time() -> None:
     bodies += [b"INVITE a SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\nv=0\r\n" + b"m=x 5\r\n" * (size // 7)]
     for body in bodies:
         for protocol in (UDP, TCP):
-            begun = time.perf_counter()
+            begun = time.process_time()
             hear(Say(0, body), Say(1, body), protocol=protocol)
-            assert time.perf_counter() - begun < 1, body[:80]
+            assert time.process_time() - begun < patience, body[:80]

@@ -120,7 +120,7 @@ def test_counters_of_the_text_are_where_counting_begins() -> None:
     assert fw.counters_text(6) == ""
 
 
-def test_ten_thousand_rules_compile_soon() -> None:
+def test_ten_thousand_rules_compile_soon(patience: int) -> None:
     """Loading a large ruleset takes no more than a moment, on a slow machine too."""
     lines = [
         f"-A FORWARD -s 10.{i >> 8}.{i & 255}.0/24 -d 10.9.{i % 200}.{i % 250}/32 -p tcp -m tcp --dport {i} -j ACCEPT"
@@ -129,7 +129,7 @@ def test_ten_thousand_rules_compile_soon() -> None:
     rules = filter_rules(*lines)
     start = time.process_time()
     compile_ruleset(rules)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 2 * patience
 
 
 def test_what_is_not_done_as_the_kernel_does_it_is_warned_of_once() -> None:

@@ -90,11 +90,11 @@ def test_broken_rules(rng: random.Random) -> None:
     ],
     ids=lambda line: line[:40],
 )
-def test_long_lines(line: str) -> None:
+def test_long_lines(line: str, patience: int) -> None:
     """Lines and words beyond iptables-restore's own limits are refused at once."""
     begun = time.process_time()
     assert attempt(f"*filter\n{line}\nCOMMIT\n")
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 2 * patience
 
 
 def test_deep_and_circular_jumps() -> None:
@@ -107,23 +107,23 @@ def test_deep_and_circular_jumps() -> None:
     assert complaint.startswith(f"{2 * count + 2}:1:")
 
 
-def test_many_paths() -> None:
+def test_many_paths(patience: int) -> None:
     """A graph with more paths than atoms in the world is checked in the time of its jumps."""
     count = 120
     chains = "".join(f":c{index} - [0:0]\n" for index in range(count))
     jumps = "".join(f"-A c{one} -j c{two}\n" for one in range(count) for two in range(one + 1, count))
     begun = time.process_time()
     assert attempt(f"*filter\n{chains}-A INPUT -j c0\n{jumps}COMMIT\n") == ""
-    assert time.process_time() - begun < 10
+    assert time.process_time() - begun < 10 * patience
 
 
-def test_ten_thousand_rules_load_fast() -> None:
+def test_ten_thousand_rules_load_fast(patience: int) -> None:
     """Ten thousand ordinary rules take well under a second of this process's time."""
     rule = "-A INPUT -s 10.1.{}.0/24 -p tcp -m tcp --dport {} -m state --state NEW -j ACCEPT\n"
     text = "*filter\n" + "".join(rule.format(index % 256, index) for index in range(10_000)) + "COMMIT\n"
     begun = time.process_time()
     Ruleset.parse(text)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < patience
 
 
 @pytest.mark.long
