@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from fastfw import Engine
-from fastfw.core.snapshot import ENTRY, EXPECT, EXTRA
+from fastfw.core.snapshot import CALL, ENTRY, EXPECT, EXTRA
 from fastfw.core.terms import Status
-from fastfw.helpers import UDP, Flow, Helper
+from fastfw.helpers import GRE, UDP, Flow, Helper
 from fastfw.state import HEADER, LATE, Loaded, StateError
 from traffic import packets as p
 from traffic.describe import is_fragment
@@ -112,11 +112,13 @@ def test_damage_is_found(tmp_path: Path, seed: int) -> None:
 def rewrite(path: Path, array: str, change: Callable[[npt.NDArray[np.void]], None]) -> None:
     """Change the entries or expectations of a saved table, its checksum with them."""
     data = bytearray(path.read_bytes()[:-4])
-    _, _, count, extras, _, waiting, _, names = HEADER.unpack_from(data)
+    _, _, count, extras, _, waiting, told, _, names = HEADER.unpack_from(data)
     start = HEADER.size + names + 4 * count
-    if array == "expectations":
+    kind, size = {"entries": (ENTRY, count), "expectations": (EXPECT, waiting), "calls": (CALL, told)}[array]
+    if array != "entries":
         start += count * ENTRY.itemsize + extras * EXTRA.itemsize
-    kind, size = (ENTRY, count) if array == "entries" else (EXPECT, waiting)
+    if array == "calls":
+        start += waiting * EXPECT.itemsize
     change(np.frombuffer(memoryview(data)[start : start + size * kind.itemsize], kind))
     path.write_bytes(bytes(data) + struct.pack("<I", zlib.crc32(data)))
 
@@ -249,6 +251,63 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         Engine().save_state(path)
     assert caught.value.filename == str(path)
+
+
+class Caller(Helper):
+    """Announces a tunnel both ways, as PPTP's does."""
+
+    name = "caller"
+    ports = ((UDP, 7000),)
+    limit = 0
+
+    def on_payload(self, payload: memoryview, flow: Flow) -> None:
+        a, b = flow.source, flow.destination
+        flow.expect(source=a, source_port=5, destination=b, port=6, protocol=GRE)
+        flow.expect(source=b, source_port=6, destination=a, port=5, protocol=GRE)
+
+
+def tunnel(source: bytes, target: bytes, key: int) -> bytes:
+    return p.ip(source, target, GRE, p.gre(key, b"data", version=1, protocol=0x880B))
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_tunnels_come_back(tmp_path: Path, family: int) -> None:
+    """A tunnel told by its calls' keys goes on after its table is taken over, and ends with its control connection."""
+    a, b = (p.address(end) for end in (("10.0.0.1", "10.0.0.2") if family == 4 else ("fd00::1", "fd00::2")))
+    original = Engine(helpers=[Caller()])
+    original.decide(p.udp_packet(a, b, 4000, 7000, b"!"), now=NOW)
+    assert [original.decide(tunnel(*way), now=NOW).state for way in ((a, b, 6), (b, a, 5))] == [
+        "RELATED",
+        "ESTABLISHED",
+    ]
+    original.save_state(tmp_path / "state")
+    copy = Engine(helpers=[Caller()])
+    copy.expire(NOW)
+    assert copy.load_state(tmp_path / "state") == Loaded(2, 0, 0)
+    for engine in (original, copy):
+        assert [engine.decide(tunnel(*way), now=NOW).state for way in ((a, b, 6), (b, a, 5))] == ["ESTABLISHED"] * 2
+        engine.delete(lambda one: one.protocol == UDP)
+        assert engine.decide(tunnel(a, b, 6), now=NOW).state == "NEW"
+
+
+@pytest.mark.parametrize(("field", "value"), [("family", 5), ("source", b"\x0a\0\0\x01\xff"), ("call", 9)])
+def test_impossible_calls_are_refused(tmp_path: Path, field: str, value: object) -> None:
+    """Calls that no engine would have written, or one told of twice, refuse the whole file."""
+    a, b = p.address("10.0.0.1"), p.address("10.0.0.1")
+    original = Engine(helpers=[Caller()])
+    original.decide(p.udp_packet(a, b, 4000, 7000, b"!"), now=NOW)
+    original.save_state(tmp_path / "state")
+
+    def change(table: npt.NDArray[np.void]) -> None:
+        assert len(table) == 2
+        table[field] = value
+
+    rewrite(tmp_path / "state", "calls", change)
+    engine = Engine(helpers=[Caller()])
+    engine.expire(NOW)
+    with pytest.raises(StateError):
+        engine.load_state(tmp_path / "state")
+    assert engine.conntrack_count == 0
 
 
 def test_saving_is_all_or_nothing(tmp_path: Path) -> None:

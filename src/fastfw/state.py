@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastfw.core.snapshot import (
+    CALL,
     ENTRY,
     EXPECT,
     EXTRA,
+    calls,
+    check_calls,
     check_expectations,
     entries,
     expectations,
+    put_calls,
     put_entries,
     put_expectations,
 )
@@ -25,13 +29,13 @@ from fastfw.core.snapshot import (
 if TYPE_CHECKING:
     from fastfw.engine import Engine
 
-MAGIC = b"fastfw state 2\n\0"
-HEADER = struct.Struct("<16sIIIIIqI")
-"""Magic, bytes an entry, entries, extras (as many or none), bytes an expectation, expectations, clock (ns), bytes of
-helper names; little-endian.
+MAGIC = b"fastfw state 3\n\0"
+HEADER = struct.Struct("<16sIIIIIIqI")
+"""Magic, bytes an entry, entries, extras (as many or none), bytes an expectation, expectations, calls of PPTP, clock
+(ns), bytes of helper names; little-endian.
 
-What follows: the helpers' names by number, separated by NUL; slab indices; entries; extras; expectations; CRC-32 of
-all before.
+What follows: the helpers' names by number, separated by NUL; slab indices; entries; extras; expectations; calls; CRC-32
+of all before.
 """
 
 LATE = 16
@@ -52,17 +56,26 @@ class Loaded(NamedTuple):
 
 
 def save(engine: Engine, path: str | os.PathLike[str]) -> int:
-    """Write every live connection and expectation; returns how many connections. The file appears when it is whole.
+    """Write every live connection, expectation and call; returns how many connections. The file appears when it is
+    whole.
 
     What helpers noted of a connection's payload is not kept.
     """
     table, indices, extras = entries(engine)
     if extras is None:
         extras = np.empty(0, EXTRA)
-    waiting = expectations(engine)
+    waiting, told = expectations(engine), calls(engine)
     names = b"\0".join(name.encode() for name in engine.helper_names())
     header = HEADER.pack(
-        MAGIC, ENTRY.itemsize, len(table), len(extras), EXPECT.itemsize, len(waiting), engine.now, len(names)
+        MAGIC,
+        ENTRY.itemsize,
+        len(table),
+        len(extras),
+        EXPECT.itemsize,
+        len(waiting),
+        len(told),
+        engine.now,
+        len(names),
     )
     target = Path(path)
     try:
@@ -72,7 +85,7 @@ def save(engine: Engine, path: str | os.PathLike[str]) -> int:
     try:
         with os.fdopen(handle, "wb") as file:
             checksum = 0
-            arrays = [array.view(np.uint8).tobytes() for array in (indices, table, extras, waiting) if len(array)]
+            arrays = [array.view(np.uint8).tobytes() for array in (indices, table, extras, waiting, told) if len(array)]
             for part in (header, names, *arrays):
                 checksum = zlib.crc32(part, checksum)
                 file.write(part)
@@ -100,9 +113,11 @@ def load(engine: Engine, path: str | os.PathLike[str], behind: bool = False) -> 
     data = Path(path).read_bytes()
     if len(data) < HEADER.size + 4 or data[:16] != MAGIC:
         raise StateError(f"{path}: not a saved table of this release")
-    _, entry_size, count, extra_count, expect_size, waiting_count, _clock, names_size = HEADER.unpack_from(data)
+    _, entry_size, count, extra_count, expect_size, waiting_count, told_count, _clock, names_size = HEADER.unpack_from(
+        data
+    )
     size = HEADER.size + names_size + count * (4 + entry_size) + extra_count * EXTRA.itemsize
-    size += waiting_count * expect_size + 4
+    size += waiting_count * expect_size + told_count * CALL.itemsize + 4
     if entry_size != ENTRY.itemsize or expect_size != EXPECT.itemsize or extra_count not in (0, count):
         raise StateError(f"{path}: saved by a release with another layout")
     if len(data) != size:
@@ -119,12 +134,16 @@ def load(engine: Engine, path: str | os.PathLike[str], behind: bool = False) -> 
     extras = np.frombuffer(bytearray(data[at : at + extra_count * EXTRA.itemsize]), EXTRA) if extra_count else None
     at += extra_count * EXTRA.itemsize
     waiting = np.frombuffer(bytearray(data[at : at + waiting_count * expect_size]), EXPECT)
+    at += waiting_count * expect_size
+    told = np.frombuffer(bytearray(data[at : at + told_count * CALL.itemsize]), CALL)
     names = engine.helper_names()
     number = {name.encode(): index for index, name in enumerate(names)}
     helpers = np.array([number.get(name, 0) for name in saved_names], np.uint8)
     try:
         check_expectations(waiting, len(helpers))
+        check_calls(told)
         entered, refused, where = put_entries(engine, table, indices, extras, helpers, LATE if behind else 0)
     except ValueError as error:
         raise StateError(f"{path}: {error}") from error
+    put_calls(engine, told, where)
     return Loaded(entered, refused, put_expectations(engine, waiting, helpers, where))

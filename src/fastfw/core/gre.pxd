@@ -32,6 +32,7 @@ cdef Step gre_step(Entry *e, Packet *p, const Settings *s) noexcept nogil
 
 cdef void gre_keys_free(GreKeys *g) noexcept nogil
 cdef int gre_keys_add(GreKeys *g, const GreKey *made) noexcept nogil
+cdef int gre_keys_restore(GreKeys *g, const GreKey *made, uint32_t others) noexcept nogil
 cdef void gre_keys_remove(GreKeys *g, const GreKey *one) noexcept nogil
 cdef void gre_keys_forget(GreKeys *g, uint32_t master) noexcept nogil
 cdef void gre_keys_apply(const GreKeys *g, Packet *p) noexcept nogil

@@ -46,9 +46,14 @@ cdef inline bint same_call(const GreKey *a, const GreKey *b) noexcept nogil:
 
 cdef int gre_keys_add(GreKeys *g, const GreKey *made) noexcept nogil:
     """Know a call. 0: known now, or already with this key; -1: known with another key; -3: no memory."""
+    return gre_keys_restore(g, made, g.count)
+
+
+cdef int gre_keys_restore(GreKeys *g, const GreKey *made, uint32_t others) noexcept nogil:
+    """`gre_keys_add` for one of many that differ among themselves, known beside `others` from before."""
     cdef uint32_t i
     cdef GreKey *grown
-    for i in range(g.count):
+    for i in range(others):
         if same_call(g.all + i, made):
             return 0 if g.all[i].key == made.key and g.all[i].master == made.master else -1
     if g.count == g.room:

@@ -12,6 +12,7 @@ from fastfw.core.expect cimport (
     expects_clear,
 )
 from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
+from fastfw.core.gre cimport GreKey, gre_keys_restore
 from fastfw.core.icmp_types cimport icmp_request_of
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
@@ -56,8 +57,16 @@ EXPECT = np.dtype({
     "itemsize": 64,
 })
 
+# A call of PPTP; gre.pxd says what each field means.
+CALL = np.dtype({
+    "names": ["source", "destination", "call", "key", "zone", "family", "master"],
+    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "<u4"],
+    "offsets": [0, 16, 32, 34, 36, 38, 40],
+    "itemsize": 48,
+})
+
 if sizeof(Entry) != ENTRY.itemsize or sizeof(Extra) != EXTRA.itemsize or sizeof(Expect) != EXPECT.itemsize \
-        or sizeof(Event) != EVENT.itemsize:
+        or sizeof(Event) != EVENT.itemsize or sizeof(GreKey) != CALL.itemsize:
     raise ImportError("fastfw.core.snapshot: a record does not match its layout")
 
 # What an entry in the table may carry; anything else in a file was not written by an engine.
@@ -118,6 +127,22 @@ def expectations(Core core):
     return table[np.argsort(table["serial"], kind="stable")]
 
 
+def calls(Core core):
+    """A copy of every call that helpers have told of (dtype CALL)."""
+    cdef uint32_t room = core.tracker.gre_keys.count, i, found = 0
+    table = np.zeros(room, CALL)
+    cdef uint8_t[::1] table_bytes = raw(table)
+    cdef GreKey *into = <GreKey *> &table_bytes[0]
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        for i in range(core.tracker.gre_keys.count):
+            if found < room:
+                into[found] = core.tracker.gre_keys.all[i]
+                found += 1
+        pthread_mutex_unlock(&core.lock)
+    return table[:found]
+
+
 cdef bint key_sound(const Key *k) noexcept nogil:
     """The endpoints are in the order that packets will be looked up by, and what is unused is zero."""
     cdef uint8_t kind
@@ -175,6 +200,18 @@ def check_expectations(table, uint32_t helper_count):
     for i in range(<uint32_t> len(table)):
         if not expect_sound(given + i, helper_count):
             raise ValueError(f"expectation {i} is none that an engine would have saved")
+
+
+def check_calls(table):
+    """ValueError for saved calls (dtype CALL) that no engine would have written."""
+    four, six = table[table["family"] == 4], table[table["family"] == 6]
+    ends = [four[name].tobytes()[at::16] for name in ("source", "destination") for at in range(4, 16)]
+    if len(four) + len(six) != len(table) or any(any(byte) for byte in ends):
+        raise ValueError("the calls are none that an engine would have saved")
+    names = np.stack([table[name] for name in ("call", "zone", "family")], 1)
+    told = {(one["source"].tobytes(), one["destination"].tobytes(), *name.tolist()) for one, name in zip(table, names)}
+    if len(told) != len(table):
+        raise ValueError("a call is told of twice")
 
 
 def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
@@ -266,6 +303,30 @@ def put_expectations(Core core, table, helpers, where):
                 core.tracker.flows.entries[one.master].status |= STATUS_MASTER
                 entered += 1
             pthread_mutex_unlock(&core.lock)
+    return entered
+
+
+def put_calls(Core core, table, where):
+    """Know saved calls, checked before, whose masters were entered (`where`: new slab index by old); how many were."""
+    cdef GreKey one
+    cdef uint8_t[::1] table_bytes = raw(table)
+    cdef const GreKey *given = <const GreKey *> &table_bytes[0]
+    cdef uint32_t i, entered = 0, others = core.tracker.gre_keys.count
+    cdef int failed
+    for i in range(<uint32_t> len(table)):
+        one = given[i]
+        if one.master not in where:
+            continue
+        one.master = where[one.master]
+        with nogil:
+            pthread_mutex_lock(&core.lock)
+            failed = gre_keys_restore(&core.tracker.gre_keys, &one, others)
+            if not failed:
+                core.tracker.flows.entries[one.master].status |= STATUS_MASTER
+                entered += 1
+            pthread_mutex_unlock(&core.lock)
+        if failed == -3:
+            raise MemoryError(f"no memory for {len(table)} calls")
     return entered
 
 
