@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("msgspec")
 
-from gateway.namespaced import live, script
+from gateway.namespaced import RULES, live, script
 
 pytestmark = live
 
@@ -43,6 +43,30 @@ def test_rules_decide_and_answers_go_out(tmp_path: Path) -> None:
     assert "event=state_saved" in said
     assert (tmp_path / "state").exists()
     assert not (tmp_path / "control").exists()
+
+
+RULES6 = RULES.replace("-p icmp -j ACCEPT", "-p ipv6-icmp -j ACCEPT").replace(
+    "-A INPUT -p udp",
+    "-A INPUT -p tcp -m tcp --dport 7004 -j REJECT --reject-with icmp6-adm-prohibited\n-A INPUT -p udp",
+)
+
+
+def test_answers_in_ipv6(tmp_path: Path) -> None:
+    """IPv6's REJECT answers by resets and ICMPv6 errors that programs take: refused, or administratively prohibited."""
+    (tmp_path / "rules6").write_text(RULES6)
+    talk = (
+        TALK.replace("AF_INET,", "AF_INET6,")
+        .replace("127.0.0.1", "::1")
+        .replace('create_server(("::1", 7000))', 'create_server(("::1", 7000), family=socket.AF_INET6)')
+    )
+    talk = talk.replace(
+        "udp = ", 'say("prohibited", lambda: socket.create_connection(("::1", 7004), timeout=20))\nudp = '
+    )
+    said = script(tmp_path, "start --rules6 rules6\n" + talk + "fastfw ip6tables -L INPUT -v -n; stop; ours")
+    assert "allowed ok\nreset ConnectionRefusedError\nprohibited PermissionError\n" in said
+    assert "unreachable ConnectionRefusedError\ndropped TimeoutError\n" in said
+    assert re.search(r"^ +1 +\d+ REJECT .* tcp dpt:7004 reject-with icmp6-adm-prohibited$", said, re.MULTILINE)
+    assert said.endswith("stopped 0\n0\n0\n")
 
 
 def test_origin_commands(tmp_path: Path) -> None:
