@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing: `python -m fuzz TARGET [libFuzzer's options and corpus]`.
 
 packet, sequence, fragments, netlink: the C paths; capture, state: files read by both languages. These run in the
-sanitizer build, through libFuzzer (build/fuzz, see CMakeLists.txt). ruleset, command, helper: the Python layers,
-through atheris. `targets native|layer` lists them, `seeds DIRECTORY` writes the seed corpora.
+sanitizer build, through libFuzzer (build/fuzz, see CMakeLists.txt). ruleset, command, helper, request, config: the
+Python layers, through atheris. `targets native|layer` lists them, `seeds DIRECTORY` writes the seed corpora.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 NATIVE = ("packet", "sequence", "fragments", "netlink", "capture", "state")
-LAYERS = ("ruleset", "command", "helper")
+LAYERS = ("ruleset", "command", "helper", "request", "config")
 SMALL = {
     "nf_conntrack_max": 64,
     "nf_conntrack_expect_max": 16,

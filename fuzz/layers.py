@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 from fuzz.packets import tcp, udp
 
 import fastfw
+from fastfw.gateway.commands import Commands
+from fastfw.gateway.config import ConfigError, parse_config
+from fastfw.gateway.protocol import ProtocolError, encode, read_reply, read_request
 from fastfw.helpers import find, known
 from fastfw.ruleset.apply import run
 from fastfw.ruleset.errors import Refusal
@@ -88,3 +94,36 @@ def helper(data: bytes) -> None:
             engine.decide(tcp(2, 1, port, 4000, 0x18, 500, 100, payload), now=4)
         else:
             engine.decide(tcp(1, 2, 4000, port, 0x18, 100, 500, payload), now=4)
+
+
+ANSWERABLE = {"hello", "settings", "table", "expectations", "delete", "insert", "change", "flush", "flush-expectations"}
+"""What the control socket answers from the engine alone; everything else needs a daemon, or ends it."""
+
+
+def request(data: bytes) -> None:
+    """A line at the control socket is no request, or gets replies that a client can read, the last one with a
+    status."""
+    try:
+        asked = read_request(data)
+    except ProtocolError as error:
+        if not str(error):
+            raise AssertionError("an error that does not say why") from error
+        return
+    engine = fastfw.Engine(settings={"nf_conntrack_max": 64})
+    engine.decide(udp(1, 2, 4000, 53), now=1)
+    commands = Commands(cast("Any", SimpleNamespace(engine=engine)))
+    if asked.verb in commands.verbs and asked.verb not in ANSWERABLE:
+        return
+    replies = [read_reply(encode(reply)) for reply in commands.handle(asked) if reply is not None]
+    assert [reply.status is not None for reply in replies] == [False] * (len(replies) - 1) + [True]
+    for connection in engine.connections():
+        str(connection)
+
+
+def config(data: bytes) -> None:
+    """A configuration is read, or refused with its line and what was expected."""
+    try:
+        parse_config(data.decode("utf-8", "replace"), "fastfw.toml")
+    except ConfigError as error:
+        if not str(error).startswith("fastfw.toml:"):
+            raise AssertionError("an error that does not say where") from error

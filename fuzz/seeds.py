@@ -11,6 +11,8 @@ from fuzz.rules import FOLDER
 from tests.drivers import capfiles
 
 import fastfw
+from fastfw.core.snapshot import entries
+from fastfw.gateway.protocol import Request, encode
 from fastfw.helpers import known
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -179,6 +181,23 @@ COMMANDS = [
 ]
 
 
+def requests() -> list[bytes]:
+    """What clients of the control socket ask of a table of one connection."""
+    engine = fastfw.Engine()
+    engine.decide(OTHERS[0], now=1)
+    table, indices, _ = entries(engine)
+    rows, numbers = table.tobytes(), indices.tobytes()
+    asked = [Request(1, verb) for verb in ("hello", "settings", "table", "expectations", "flush", "flush-expectations")]
+    asked += [Request(1, verb, rows=rows, numbers=numbers) for verb in ("insert", "delete")]
+    asked += [
+        Request(1, "settings", args=["net.netfilter.nf_conntrack_max=9"]),
+        Request(
+            1, "change", options={"mark": 1, "mark_mask": 3, "timeout": 60, "status": 4}, rows=rows, numbers=numbers
+        ),
+    ]
+    return [encode(one) for one in asked]
+
+
 def write(into: Path) -> None:
     """One directory a target below `into`."""
     rules = (EXAMPLES / "gateway.rules").read_bytes()
@@ -193,6 +212,8 @@ def write(into: Path) -> None:
         "ruleset": [rules, *(b"*filter\n-A INPUT " + line + b"\nCOMMIT\n" for line in lines if line[:1] == b"-")],
         "command": [*map(str.encode, COMMANDS), *(b"-A INPUT " + line for line in lines if line[:1] == b"-")],
         "helper": [bytes([number, side]) + text for number in range(len(known())) for side, text in PAYLOADS],
+        "request": requests(),
+        "config": [(EXAMPLES / "fastfw.toml").read_bytes(), b"[rules]\n", b'[queue]\nnumber = "0:3"\n'],
     }
     for target, inputs in seeds.items():
         folder = into / target

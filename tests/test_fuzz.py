@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("msgspec")
+
 from fuzz import files, layers
 from fuzz.__main__ import LAYERS, NATIVE, SMALL
 from fuzz.rules import everything

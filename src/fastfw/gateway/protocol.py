@@ -63,7 +63,7 @@ def read_request(line: bytes) -> Request:
     """The request of a line. ProtocolError."""
     try:
         request = _REQUEST.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"no request: {error}") from None
     if request.v != VERSION:
         raise ProtocolError(f"version {VERSION} of the protocol expected, not {request.v}")
@@ -74,5 +74,5 @@ def read_reply(line: bytes) -> Reply:
     """The reply of a line. ProtocolError."""
     try:
         return _REPLY.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"no reply: {error}") from None
