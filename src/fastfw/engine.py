@@ -38,6 +38,8 @@ from fastfw.helpers import Helper, HelperError, Spec, find, parse_spec
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
 from fastfw.ruleset.errors import RulesetNotice
+from fastfw.sets import Sets
+from fastfw.sets.store import TICK_NS, Store
 
 # What packets may lie in.
 Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
@@ -124,7 +126,9 @@ class Engine(Core):
     (`"192.0.2.1/24%eth0"`, length and interface as they are known), `routes` as `ip route` prints them, `groups` its
     interfaces' groups by name, `time_zone` its kernel's, in minutes east of UTC; `assume` says of matches that only its
     kernel could answer, by name, whether they hold: what is not there does not, and a RulesetNotice tells of it.
-    DeclarationError, a ValueError: one of these cannot be. `seed` fixes the table's hash (88 bytes) for
+    DeclarationError, a ValueError: one of these cannot be. `sets` are the sets that rules name, as Sets or as text of
+    `ipset save` (SetError, a ValueError: it is none); those that elements leave after a time do so by the packets'
+    clock, from the first packet on that asks for one. `seed` fixes the table's hash (88 bytes) for
     tests; it is random by default, which is what keeps an attacker from choosing colliding connections.
     """
 
@@ -140,12 +144,14 @@ class Engine(Core):
         groups: Mapping[str, int] | None = None,
         assume: Mapping[str, bool] | None = None,
         time_zone: int | None = None,
+        sets: Sets | str | None = None,
         seed: bytes | None = None,
     ) -> None:
         for name, given in (("helpers", helpers), ("local", local)):
             if isinstance(given, str):
                 raise TypeError(f"{name}: a list of them expected, not {given!r}")
         self.declared = declare(local, routes, groups, assume, time_zone)
+        self._sets = Store(Sets.parse(sets) if isinstance(sets, str) else sets or Sets())
         values = {name: entry[1] for name, entry in SETTINGS.items()}
         for name, value in (settings or {}).items():
             values[name] = check_setting(name, value)
@@ -189,7 +195,9 @@ class Engine(Core):
             elif rules is not Engine._unset:
                 if not isinstance(rules, Ruleset) or rules.family != family:
                     raise TypeError(f"rules{family}: a Ruleset of family {family} or None expected, not {rules!r:.60}")
-                program = compile_ruleset(rules, helper_number=self._helper_number, declared=self.declared)
+                program = compile_ruleset(
+                    rules, helper_number=self._helper_number, declared=self.declared, sets=self._sets
+                )
                 compiled.append((family, program, pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
         for family, program, copy in compiled:
             if program is not None and program.wants_accounting and not self.settings["nf_conntrack_acct"]:
@@ -206,6 +214,12 @@ class Engine(Core):
             self._attach(find(name), ())
             names = self.helper_names()
         return names.index(name)
+
+    @property
+    def sets(self) -> Sets:
+        """A copy of the sets as they are now."""
+        content: Sets = self._held(lambda: self._sets.content(self.now // TICK_NS))
+        return content
 
     def ruleset(self, family: int = 4) -> Ruleset | None:
         """A copy of the ruleset in force with its counters as they are now; None where everything is accepted."""

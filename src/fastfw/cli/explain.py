@@ -71,7 +71,7 @@ def main(prog: str, argv: list[str]) -> int:
     if rules is not None:
         program = engine._rules(found.watched.family)
         interfaces = args.in_interface, args.out_interface
-        steps = list(Walk(rules, program, found.watched, found.hook, interfaces, engine.declared).steps())
+        steps = list(Walk(rules, program, found.watched, found.hook, interfaces, engine.declared, engine._sets).steps())
     told = explanation(name, found, steps, rules, args)
     if args.json:
         print(json.dumps(told, indent=2))

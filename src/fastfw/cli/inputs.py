@@ -17,6 +17,7 @@ from fastfw.declared import DeclarationError
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import HOOKS, Engine, SettingError, check_setting
 from fastfw.ruleset import Ruleset, RulesetError, RulesetNotice
+from fastfw.sets import SetError, Sets
 
 SYSCTL_PREFIX = "net.netfilter."
 FRAME_MATCHES = ("mac", "pkttype", "eui64")
@@ -73,6 +74,7 @@ def add_setting_options(group: argparse._ArgumentGroup) -> None:
         default=[],
         help="whether a match holds that only its kernel can answer, such as owner (default no)",
     )
+    group.add_argument("--sets", metavar="FILE", help="the sets that rules name, as ipset save prints them")
     group.add_argument("--in-interface", metavar="NAME", default="", help="interface the packets come in by")
     group.add_argument("--out-interface", metavar="NAME", default="", help="interface the packets leave by")
     group.add_argument(
@@ -119,7 +121,7 @@ def check_options(args: argparse.Namespace) -> None:
 def bare_engine(args: argparse.Namespace, seed: bytes | None = None) -> Engine:
     """An engine with add_setting_options' settings and helpers, and no rules yet; `seed` as in Engine."""
     settings = read_settings(args.set)
-    told = read_declared(args)
+    told = read_declared(args) | {"sets": read_sets(args.sets) if args.sets is not None else None}
     try:
         return Engine(settings=settings, helpers=args.helper, seed=seed, **told)
     except DeclarationError as error:
@@ -185,6 +187,14 @@ def read_rules(path: str, family: int) -> Ruleset:
         return Ruleset.parse(read_text(path), family=family, filename=name)
     except RulesetError as error:
         raise CliError(located(error, name)) from None
+
+
+def read_sets(path: str) -> Sets:
+    """The sets in a file; `-` is standard input."""
+    try:
+        return Sets.parse(read_text(path))
+    except SetError as error:
+        raise CliError(f"{printable(source_name(path))}:{error}") from None
 
 
 def read_text(path: str) -> str:

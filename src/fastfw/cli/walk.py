@@ -18,6 +18,7 @@ from fastfw.ruleset.compile import Compiler
 from fastfw.ruleset.ext.standard import Jump, Return
 from fastfw.ruleset.lower.program import Predicate
 from fastfw.ruleset.model import Rule
+from fastfw.sets.store import Store
 
 Interfaces = tuple[str, str]
 """The names of the incoming and of the outgoing one."""
@@ -68,13 +69,14 @@ class Walk:
         hook: int,
         interfaces: tuple[str, str],
         declared: Declared,
+        sets: Store | None = None,
     ) -> None:
         self._ruleset = ruleset
         self._chains = rules.chains
         self._watched = watched
         self._hook = hook
         self._in_interface, self._out_interface = interfaces
-        self._compiler = Compiler(ruleset, lambda name: 0, declared)
+        self._compiler = Compiler(ruleset, lambda name: 0, declared, sets)
         w = watched
         self._headers = Headers(w.family, w.protocol, w.length, w.fragment, w.ip, w.transport)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from mmap import mmap
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ class Core:
     def _replace(self, family: int, rules: Rules | None) -> None: ...
     def _rules(self, family: int) -> Rules: ...
     def _rule_counters(self, family: int) -> npt.NDArray[np.uint64] | None: ...
+    def _held(self, call: Callable[[], Any]) -> Any: ...
     def _process(
         self,
         data: npt.NDArray[np.uint8],

@@ -266,6 +266,15 @@ cdef class Core:
         finally:
             pthread_mutex_unlock(&self.lock)
 
+    def _held(self, call):
+        """What `call` returns, while no batch runs."""
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            return call()
+        finally:
+            pthread_mutex_unlock(&self.lock)
+
     cdef uint16_t interface(self, str name) except? 0:
         if self.tracker.flows.buckets == NULL:
             raise RuntimeError("the engine was not set up: a subclass must call super().__init__")

@@ -85,6 +85,9 @@ cpdef enum Op:
     OP_HEADERS6
     OP_SEGMENTS6
     OP_EUI64
+    OP_RATE                 # a: number of the table, b: RATE bits
+    OP_CROWD                # a: number of lists, more than b connections, c: 1: of the destination
+    OP_SET                  # a: number of the set, b: AskBits, c: place in `words` of packets and bytes
 
 
 cpdef enum Side:
@@ -121,6 +124,7 @@ cpdef enum Action:
     ACT_TTL_SUBTRACT        # a, at least 0
     ACT_NOTRACK
     ACT_CT                  # a: zone, b: number of a helper; the first that a packet meets holds
+    ACT_SET                 # a: place in `numbers`; see sets.pxd
 
 
 ctypedef struct Predicate:  # 20 bytes
@@ -264,6 +268,8 @@ ctypedef struct Program:
     uint32_t stage_count[HOOKS]
     Paths paths
     Classifier classifier
+    void *amounts           # tables that grow: Amounts of amounts.pxd
+    void *sets              # Sets of sets.pxd, NULL: none; whoever put the ruleset in force owns them
     Watch *watch            # NULL: nobody watches
 
 

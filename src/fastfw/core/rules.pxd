@@ -1,13 +1,17 @@
 """The compiled ruleset as the engine sees it: two calls a packet, and the object that owns the memory."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from fastfw.core.amounts cimport Kept
 from fastfw.core.conntrack cimport Tracker
 from fastfw.core.program cimport Program
+from fastfw.core.setstore cimport SetStore
 from fastfw.core.wire cimport Packet
 
 
 cdef class Rules:
     cdef Program program
+    cdef Kept kept                       # tables that grow
+    cdef SetStore store                  # the sets that rules name, None: none
     cdef readonly tuple chains           # (table, chain, index of its first rule, index of its end) in order
     cdef public bint wants_accounting    # a rule asks what connections have carried
     cdef public tuple notices            # (reason, line, column) of what users are to be told

@@ -6,6 +6,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from fastfw.core.amounts import Kept
+from fastfw.core.setstore import SetStore
+
 class Rules:
     """A compiled ruleset of one family; fastfw.ruleset.compile makes it, one Engine at a time uses it."""
 
@@ -38,6 +41,12 @@ class Rules:
         remember: bool = True,
         classify: bool = True,
     ) -> Self: ...
+    def keep(self, kept: Kept) -> None:
+        """Take over the tables that the rules remember in."""
+
+    def use(self, store: SetStore) -> None:
+        """The sets that rules name by number."""
+
     def bind_interface(self, number: int, name: str) -> None:
         """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
 

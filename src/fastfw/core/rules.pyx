@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from fastfw.core.amounts cimport Kept
 from fastfw.core.bytes cimport be16, be32, likely, unlikely
 from fastfw.core.classifier cimport (
     FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, Candidates,
@@ -22,9 +23,11 @@ from fastfw.core.paths cimport (
 from fastfw.core.predicates cimport predicates_hold
 from fastfw.core.program cimport (
     ACT_ACCEPT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_CT, ACT_DROP, ACT_END, ACT_GOTO,
-    ACT_JUMP, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_TOS, ACT_TTL_ADD, ACT_TTL_SET,
-    ACT_TTL_SUBTRACT, Limit, Look, POINT_INPUT, POINT_PREROUTING, Predicate, Program, Recent, Rule, Stage,
+    ACT_JUMP, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_SET, ACT_TOS, ACT_TTL_ADD,
+    ACT_TTL_SET, ACT_TTL_SUBTRACT, Limit, Look, POINT_INPUT, POINT_PREROUTING, Predicate, Program, Recent, Rule, Stage,
 )
+from fastfw.core.sets cimport Sets, set_change
+from fastfw.core.setstore cimport SetStore
 from fastfw.core.terms cimport (
     EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
     VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
@@ -203,6 +206,9 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
                 p.key.zone = <uint16_t> rule.a
                 p.hash = flows_hash(&look.tracker.flows, &p.key)
                 p.candidate = NO_FLOW
+    elif rule.action == ACT_SET:
+        look.varies = 1
+        set_change(<Sets *> look.program.sets, look.program.numbers + rule.a, look)
     elif rule.action == ACT_TOS:
         look.tos = <uint8_t> ((look.tos & ~rule.b) ^ rule.a)
     elif rule.action == ACT_TTL_SET:
@@ -501,12 +507,24 @@ cdef class Rules:
         paths_free(&program.paths)
         classifier_free(&program.classifier)
 
+    def keep(self, Kept kept):
+        """Take over the tables that the rules remember in."""
+        self.kept = kept
+        self.program.amounts = &kept.amounts
+
+    def use(self, SetStore store):
+        """The sets that rules name by number."""
+        self.store = store
+        self.program.sets = &store.sets
+
     cpdef void bind_interface(self, int number, str name):
         """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
         cdef size_t words = len(self.patterns) // 64 + 1
         cdef uint64_t *row
         if self.program.interfaces[number] != NULL:
             return
+        if self.store is not None:
+            self.store.bind_interface(number, name)
         row = <uint64_t *> calloc(words, sizeof(uint64_t))
         for place, (start, wildcard) in enumerate(self.patterns):
             if name.startswith(start) if wildcard else name == start:

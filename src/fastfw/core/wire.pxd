@@ -97,5 +97,8 @@ cdef void wire_parse_whole(Packet *p) noexcept nogil
 cdef uint8_t wire_key(Key *key, const uint8_t *ip, uint8_t family, uint16_t sport, uint16_t dport,
                       uint8_t proto) noexcept nogil
 
+# The key of an ICMP query, of which `icmp` has eight readable bytes; False for a type that belongs to no query.
+cdef bint wire_icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family, uint8_t *flip) noexcept nogil
+
 # The transport payload's checksum with its pseudo header, as RFC 768, 793 and 8200 have it.
 cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil

@@ -136,6 +136,10 @@ cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint
     return True
 
 
+cdef bint wire_icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family, uint8_t *flip) noexcept nogil:
+    return icmp_key(key, ip, icmp, family, flip)
+
+
 cdef inline bint has_ports(uint8_t proto) noexcept nogil:
     return proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP or proto == PROTO_UDPLITE
 

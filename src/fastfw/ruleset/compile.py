@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fastfw.core.amounts import Kept
 from fastfw.core.program import ACTIONS, LAYOUT, OPS, Point
 from fastfw.core.rules import Rules
 from fastfw.core.terms import Hook
@@ -23,6 +24,7 @@ from fastfw.ruleset.lower.matches import MATCHES
 from fastfw.ruleset.lower.program import Assembly, Predicate, Unknown, predicate
 from fastfw.ruleset.lower.targets import TARGETS, Act
 from fastfw.ruleset.model import Chain, Rule, Ruleset
+from fastfw.sets.store import Store
 
 PREDICATE = struct.Struct("<BBHIIII")
 RULE = struct.Struct("<IIHHBb2xIII")
@@ -61,9 +63,18 @@ def steady_first(predicates: Sequence[Predicate]) -> tuple[list[Predicate], int]
 class Compiler:
     """One ruleset on its way into arrays."""
 
-    def __init__(self, ruleset: Ruleset, helper_number: Callable[[str], int], declared: Declared | None = None) -> None:
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        helper_number: Callable[[str], int],
+        declared: Declared | None = None,
+        sets: Store | None = None,
+    ) -> None:
         self.ruleset = ruleset
+        self.sets = sets
         self.assembly = Assembly(ruleset.family, helper_number=helper_number, declared=declared or declare())
+        if sets is not None:
+            self.assembly.set_number = sets.number
         self.rules = bytearray()
         self.predicates = bytearray()
         self.counters = array("Q")
@@ -198,6 +209,9 @@ class Compiler:
             remember,
             classify,
         )
+        program.keep(Kept(assembly.rate_rows(), assembly.crowd_rows()))
+        if self.sets is not None:
+            program.use(self.sets.core)
         program.wants_accounting = assembly.wants_accounting
         program.notices = tuple((reason, *place) for reason, place in assembly.notices.items())
         program.reads_payload = assembly.reads_payload
@@ -211,17 +225,18 @@ def compile_ruleset(
     classify: bool = True,
     helper_number: Callable[[str], int] = lambda name: 0,
     declared: Declared | None = None,
+    sets: Store | None = None,
 ) -> Rules:
     """A ruleset as the core evaluates it, its counters included.
 
     `helper_number` gives the engine's number of a helper that CT attaches; it may refuse the name with a ValueError;
-    `declared` is what the engine was told of its host.
+    `declared` is what the engine was told of its host, `sets` the sets that rules may name.
     Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
     rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel
     would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
     ruleset.check()
-    return Compiler(ruleset, helper_number, declared).compiled(remember, classify)
+    return Compiler(ruleset, helper_number, declared, sets).compiled(remember, classify)
 
 
 def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:

@@ -86,7 +86,8 @@ _CREDITS = (250 << 39) // SCALE
 """The kernel's credits in a microsecond, in its own arithmetic of 64 bits."""
 
 
-def _credits(interval: int) -> int:
+def credits_of(interval: int) -> int:
+    """An interval of microseconds in the kernel's credits for packets."""
     return interval * _CREDITS & UINT64
 
 
@@ -191,7 +192,7 @@ class HashLimit(Match):
         if self.rate_match or self.in_bytes:
             if not self.average:
                 raise Refusal("hashlimit's rate is out of range")
-        elif _credits(self.average * self.burst) < _credits(self.average):
+        elif credits_of(self.average * self.burst) < credits_of(self.average):
             raise Refusal("hashlimit's burst times its interval overflows the kernel's counter: lower the burst")
 
     def save(self, family: int) -> str:

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastfw.core.program import RecentBit
+from fastfw.core.rates import RateBit
 from fastfw.ruleset.address import FULL_MASK
 from fastfw.ruleset.ext import connbytes as connbytes_words
 from fastfw.ruleset.ext.connbytes import ConnBytes
+from fastfw.ruleset.ext.connlimit import ConnLimit
+from fastfw.ruleset.ext.hashlimit import MODES, HashLimit, bytes_of
+from fastfw.ruleset.ext.hashlimit import credits_of as packet_credits
 from fastfw.ruleset.ext.limit import SCALE, Limit
 from fastfw.ruleset.ext.quota import Quota
 from fastfw.ruleset.ext.recent import Recent
@@ -20,6 +24,22 @@ from fastfw.ruleset.numbers import UINT32, UINT64
 
 CREDITS_PER_SECOND = 32_000
 """A tick of 4 ms brings 128."""
+
+MS_PER_TICK = 4
+TICKS_PER_SECOND = 250
+
+FULL_BYTES = 250 << 24
+"""hashlimit's credits of a full bucket of bytes."""
+
+USUAL_SIZE = 8192
+"""hashlimit's buckets where no rule asks for a number, on a machine with more than 1 GB of memory."""
+
+GROUPED = {
+    "dstip": RateBit.RATE_TARGET,
+    "dstport": RateBit.RATE_TARGET_PORT,
+    "srcip": RateBit.RATE_SOURCE,
+    "srcport": RateBit.RATE_SOURCE_PORT,
+}
 
 USUAL_STAMPS = 32
 """Packets that recent keeps of an address where no rule asks for a number of hits."""
@@ -43,6 +63,57 @@ def limit(match: Limit, assembly: Assembly) -> Iterator[Predicate]:
     """A bucket that starts full."""
     assembly.limits.append((credits(match.interval), credits(match.interval * match.burst & UINT32)))
     yield predicate("LIMIT", len(assembly.limits) - 1)
+
+
+def _ticks(milliseconds: int) -> int:
+    return -(-milliseconds // MS_PER_TICK)
+
+
+def _rate_form(match: HashLimit) -> tuple[int, ...]:
+    """Cost, cap and refills in the kernel's arithmetic."""
+    if match.rate_match:
+        if match.in_bytes:
+            rate = bytes_of(match.average)
+            return rate, (match.burst * rate if match.burst else rate) & UINT64, 0
+        return match.average, match.burst + match.average, 0
+    if match.in_bytes:
+        return match.average * FULL_BYTES >> 32, FULL_BYTES, match.burst
+    return packet_credits(match.average), packet_credits(match.average * match.burst), 0
+
+
+def _mask_words(length: int | None, family: int) -> tuple[int, int]:
+    full = FULL_MASK[family].bit_length()
+    mask = ((1 << full) - 1) ^ ((1 << full - (full if length is None else length)) - 1)
+    return (raw4(mask), 0) if family == 4 else raw6(mask)
+
+
+def hashlimit(match: HashLimit, assembly: Assembly) -> Iterator[Predicate]:
+    """A table that rules of one name share; the first of them gives its form."""
+    bits = sum(int(bit) for mode, bit in GROUPED.items() if match.mode & MODES[mode])
+    bits |= int(RateBit.RATE_BYTES) * match.in_bytes | int(RateBit.RATE_WINDOW) * match.rate_match
+    size = match.size or USUAL_SIZE
+    most = max(match.entries, size) if match.entries else 8 * size
+    if match.list_name not in assembly.rates:
+        assembly.rates[match.list_name] = (
+            secrets.randbits(64),
+            *_mask_words(match.source_length, assembly.family),
+            *_mask_words(match.destination_length, assembly.family),
+            *_rate_form(match),
+            bits,
+            most,
+            _ticks(match.expire),
+            match.rate_interval * TICKS_PER_SECOND,
+            max(1, _ticks(match.collect)),
+        )
+    number = list(assembly.rates).index(match.list_name)
+    yield predicate("RATE", number, bits | int(RateBit.RATE_ABOVE) * match.above)
+
+
+def connlimit(match: ConnLimit, assembly: Assembly) -> Iterator[Predicate]:
+    """Connections of a host or network, each rule's own count."""
+    assembly.crowds.append((secrets.randbits(64), *_mask_words(match.length, assembly.family)))
+    number = len(assembly.crowds) - 1
+    yield predicate("CROWD", number, match.limit, int(match.destination), invert=not match.above)
 
 
 def quota(match: Quota, assembly: Assembly) -> Iterator[Predicate]:
@@ -105,6 +176,8 @@ def time(match: Time, assembly: Assembly) -> Iterator[Predicate]:
 
 AMOUNTS: dict[type, Callable[[Any, Assembly], Iterator[Predicate]]] = {
     ConnBytes: connbytes,
+    ConnLimit: connlimit,
+    HashLimit: hashlimit,
     Limit: limit,
     Quota: quota,
     Recent: recent,

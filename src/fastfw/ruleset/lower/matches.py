@@ -17,12 +17,14 @@ from fastfw.ruleset.ext.length import Length
 from fastfw.ruleset.ext.mark import Mark
 from fastfw.ruleset.ext.multiport import Multiport
 from fastfw.ruleset.ext.physdev import PhysDev
+from fastfw.ruleset.ext.set import Set
 from fastfw.ruleset.ext.string import String
 from fastfw.ruleset.ext.tcp import Tcp
 from fastfw.ruleset.ext.tcpmss import TcpMss
 from fastfw.ruleset.ext.tos import Tos
 from fastfw.ruleset.ext.ttl import Hl, Ttl
 from fastfw.ruleset.ext.udp import Udp
+from fastfw.ruleset.lower import sets
 from fastfw.ruleset.lower.amounts import AMOUNTS
 from fastfw.ruleset.lower.facts import FACTS
 from fastfw.ruleset.lower.headers import HEADERS
@@ -234,6 +236,7 @@ MATCHES: dict[type, Callable[[Any, Assembly], Iterator[Predicate]]] = {
     Mark: mark,
     Multiport: multiport,
     PhysDev: physdev,
+    Set: sets.match,
     State: state,
     String: string,
     Tcp: tcp,

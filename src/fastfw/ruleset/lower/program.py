@@ -6,8 +6,12 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from fastfw.core.program import OPS
 from fastfw.declared import Declared, declare
+from fastfw.ruleset.errors import Refusal
 
 
 class Unknown(Exception):
@@ -16,6 +20,9 @@ class Unknown(Exception):
 
 Predicate = tuple[int, int, int, int, int, int, int]
 """op, invert, size, a, b, c, d, as fastfw.core.program lays them out."""
+
+RATE_WORDS, CROWD_WORDS = 13, 3
+"""Words of a table's form, as fastfw.core.amounts takes them."""
 
 FULL16 = (0, 0xFFFF)
 
@@ -43,13 +50,20 @@ def halves(address: int) -> tuple[int, int]:
     return address >> 64, address & (1 << 64) - 1
 
 
+def no_sets(name: str, family: int) -> int:
+    """The number of a set where none is declared."""
+    raise Refusal(f"set `{name}' does not exist: no sets are declared")
+
+
 @dataclass(slots=True)
 class Assembly:
     """The program under construction.
 
     `words` (64 bits) and `numbers` (32 bits) hold what does not fit into a predicate, `limits` (cost, cap) of every
     bucket, `registers` the words that rules remember things in, `recents` stamps kept and mask of every list by name,
+    `rates` hashlimit's tables by name, `crowds` connlimit's lists,
     `patterns` the interfaces' names by (beginning, wildcard). `helper_number` gives a helper's number by name,
+    `set_number` a set's,
     `declared` is what the engine was told.
     `notices` are what users are to be told once, each with the line and column of the first rule it is about; `place`
     is that of the rule being lowered.
@@ -61,6 +75,8 @@ class Assembly:
     limits: list[tuple[int, int]] = field(default_factory=list)
     registers: list[int] = field(default_factory=list)
     recents: dict[str, list[int]] = field(default_factory=dict)
+    rates: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    crowds: list[tuple[int, ...]] = field(default_factory=list)
     patterns: dict[tuple[str, bool], int] = field(default_factory=dict)
     status_mask: int = 0
     looks_at_connmark: bool = False
@@ -69,6 +85,7 @@ class Assembly:
     place: tuple[int, int] = (0, 0)
     reads_payload: bool = False
     helper_number: Callable[[str], int] = lambda name: 0
+    set_number: Callable[[str, int], int] = no_sets
     declared: Declared = field(default_factory=declare)
 
     def notice(self, reason: str) -> None:
@@ -89,6 +106,14 @@ class Assembly:
         known = self.recents.setdefault(name, [stamps, *mask])
         known[0] = max(known[0], stamps)
         return list(self.recents).index(name)
+
+    def rate_rows(self) -> npt.NDArray[np.uint64]:
+        """The forms of hashlimit's tables."""
+        return np.array(list(self.rates.values()), np.uint64).reshape(-1, RATE_WORDS)
+
+    def crowd_rows(self) -> npt.NDArray[np.uint64]:
+        """The forms of connlimit's lists."""
+        return np.array(self.crowds, np.uint64).reshape(-1, CROWD_WORDS)
 
     def wide(self, *words: int) -> int:
         """Place of 64-bit words."""

@@ -16,9 +16,11 @@ from fastfw.ruleset.ext.log import Log
 from fastfw.ruleset.ext.mark import SetMark
 from fastfw.ruleset.ext.nflog import NfLog, NfQueue
 from fastfw.ruleset.ext.reject import Reject
+from fastfw.ruleset.ext.set import SetTarget
 from fastfw.ruleset.ext.standard import Accept, Drop, Queue, Return
 from fastfw.ruleset.ext.tos import SetTos
 from fastfw.ruleset.ext.ttl import SetHl, SetTtl
+from fastfw.ruleset.lower import sets
 from fastfw.ruleset.lower.program import Assembly
 
 Act = tuple[int, int, int, int]
@@ -97,6 +99,7 @@ TARGETS: dict[type, Callable[[Any, Assembly], Act]] = {
     SetEcn: ecn,
     SetHl: hops,
     SetMark: mark,
+    SetTarget: sets.target,
     SetTos: tos,
     SetTtl: hops,
     Trace: _plain("NEXT"),
