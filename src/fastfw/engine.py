@@ -252,10 +252,6 @@ class Engine(Core):
             helper = Spec(helper, helper.ports)
         if not isinstance(helper, Spec):
             raise TypeError(f"a helper's name, a Helper or a Spec expected, not {helper!r}")
-        if helper.helper.stream:
-            raise HelperError(
-                f"helper {helper.helper.name!r}: payload is handed over packet by packet, not as a stream"
-            )
         self._attach(helper.helper, helper.ports)
         for name in helper.helper.companions:
             self._helper_number(name)

@@ -489,6 +489,10 @@ cdef class Core:
         """Of the helpers the engine carries, by number; 0 is none."""
         return self.attached.names()
 
+    def _stream_statistics(self):
+        """Of helpers that read streams: connections read, bytes kept, connections given up at a bound."""
+        return self.attached.stream_statistics()
+
     def _attach(self, helper, ports):
         """Attach a Helper to new connections to `ports`, (protocol number, port) pairs; none: to CT rules alone."""
         self.attached.add(helper, ports)

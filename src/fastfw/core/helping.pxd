@@ -1,9 +1,10 @@
 """The helpers an engine carries, and what one of them is handed."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.conntrack cimport Tracker
 from fastfw.core.expect cimport Expect
 from fastfw.core.flows cimport key_equal
+from fastfw.core.helping_stream cimport Chunk, Stream, Streams
 from fastfw.core.wire cimport Packet
 
 
@@ -13,16 +14,24 @@ cdef inline bint helped_is_there(const Tracker *t, const Packet *p) noexcept nog
 
 
 cdef enum:
-    MOST_PREFIXES = 8
+    MOST_PATTERNS = 8        # of a kind, a helper
 
 
 # What a payload must have for its helper to be entered; pointers into bytes objects that the helper's number keeps.
+ctypedef struct Pattern:
+    const uint8_t *bytes
+    uint32_t size
+
+
 ctypedef struct Interest:
-    const uint8_t *prefix[MOST_PREFIXES]     # lower case
-    uint32_t prefix_size[MOST_PREFIXES]
+    Pattern prefix[MOST_PATTERNS]            # lower case
+    Pattern needle[MOST_PATTERNS]
+    Pattern suffix[MOST_PATTERNS]
     uint32_t prefixes                        # 0: whatever it begins with
-    const uint8_t *contains
-    uint32_t contains_size                   # 0: whatever is in it
+    uint32_t needles                         # 0: whatever is in it
+    uint32_t suffixes                        # 0: none; else one of them will do in place of a prefix
+    uint32_t most                            # bytes of a stream kept for it; 0: it reads packets
+    int record_end                           # the byte that ends a stream's record, -1: none
 
 
 cdef class Attached:
@@ -34,9 +43,18 @@ cdef class Attached:
     cdef bytearray tcp_ports         # by port, the helper's number; empty: none is attached
     cdef bytearray udp_ports
 
-    cdef take_interest(self, int number, list prefixes, bytes contains)
+    cdef Streams streams             # of helpers that read streams
+    cdef uint32_t purge_streams_at   # count of streams at which those of dead connections are thrown out
+    cdef uint64_t lost               # streams that went beyond a bound
+    cdef Chunk chunk                 # what wants() found to be handed over, and of which stream
+    cdef Stream *stream
+
+    cdef list patterns(self, Pattern *into, wanted, bint lower)
+    cdef take_interest(self, int number, helper)
+    cdef bint wants_stream(self, Tracker *t, const Packet *p, uint32_t at) noexcept nogil
+    cdef void detach(self, Tracker *t, const Packet *p) noexcept nogil
     cdef const uint8_t *port_map(self, int protocol)
-    cdef bint wants(self, const Tracker *t, const Packet *p) noexcept nogil
+    cdef bint wants(self, Tracker *t, const Packet *p) noexcept nogil
     cdef bint call(self, Tracker *t, Packet *p) noexcept
     cdef purge(self, const Tracker *t)
 
@@ -48,6 +66,10 @@ cdef class Flow:
     cdef Attached attached
     cdef object helper
     cdef dict notes
+    cdef uint32_t first              # a stream's: sequence number of the first byte handed over
+    cdef uint32_t whole              # and how many there are
+    cdef uint32_t held               # of them, how many shall come again
+    cdef bint reads_stream
 
     cdef const Packet *live(self) except NULL
     cdef bytes address(self, int v4_at, int v6_at)

@@ -8,7 +8,7 @@ import logging
 from cpython.buffer cimport PyBUF_READ
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from fastfw.core.bytes cimport be16, be32
 from fastfw.core.conntrack cimport Tracker, conntrack_delete
@@ -19,6 +19,10 @@ from fastfw.core.expect cimport (
 )
 from fastfw.core.flows cimport Entry, flows_find, flows_hash
 from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_forget, gre_keys_remove
+from fastfw.core.helping_stream cimport (
+    STREAM_LOST, STREAM_WHOLE, Chunk, Stream, stream_done, stream_forget, stream_of, stream_take, stream_undo,
+    streams_free, streams_purge,
+)
 from fastfw.core.settings cimport SET_EXPECT_MAX
 from fastfw.core.terms cimport (
     STATE_ESTABLISHED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_MASTER, STATUS_UNREAD,
@@ -43,17 +47,17 @@ cdef extern from "<string.h>" nogil:
     void *memmem(const void *haystack, size_t size, const void *needle, size_t needle_size)
 
 
-cdef bint begins(const uint8_t *payload, uint32_t size, const uint8_t *prefix, uint32_t prefix_size) noexcept nogil:
+cdef bint begins(const uint8_t *payload, uint32_t size, const Pattern *prefix) noexcept nogil:
     """Whether the payload begins with a prefix, ASCII letters in either case."""
     cdef uint32_t i
     cdef uint8_t byte
-    if size < prefix_size:
+    if size < prefix.size:
         return False
-    for i in range(prefix_size):
+    for i in range(prefix.size):
         byte = payload[i]
         if b"A"[0] <= byte <= b"Z"[0]:
             byte |= 0x20
-        if byte != prefix[i]:
+        if byte != prefix.bytes[i]:
             return False
     return True
 
@@ -61,12 +65,40 @@ cdef bint begins(const uint8_t *payload, uint32_t size, const uint8_t *prefix, u
 cdef bint interesting(const Interest *interest, const uint8_t *payload, uint32_t size) noexcept nogil:
     """Whether the helper would look at it: a first glance without Python."""
     cdef uint32_t i
-    if interest.contains_size and memmem(payload, size, interest.contains, interest.contains_size) == NULL:
-        return False
-    for i in range(interest.prefixes):
-        if begins(payload, size, interest.prefix[i], interest.prefix_size[i]):
+    cdef const Pattern *one
+    if interest.needles:
+        for i in range(interest.needles):
+            one = interest.needle + i
+            if memmem(payload, size, one.bytes, one.size) != NULL:
+                break
+        else:
+            return False
+    if interest.prefixes == 0 and interest.suffixes == 0:
+        return True
+    for i in range(interest.suffixes):
+        one = interest.suffix + i
+        if size >= one.size and memcmp(payload + size - one.size, one.bytes, one.size) == 0:
             return True
-    return interest.prefixes == 0
+    for i in range(interest.prefixes):
+        if begins(payload, size, interest.prefix + i):
+            return True
+    return False
+
+
+cdef bint record_interesting(const Interest *interest, const uint8_t *payload, uint32_t size) noexcept nogil:
+    """The same for any of the whole records that a stream's bytes are."""
+    cdef const uint8_t *end
+    cdef uint32_t length
+    if interest.record_end < 0:
+        return interesting(interest, payload, size)
+    while size:
+        end = <const uint8_t *> memchr(payload, interest.record_end, size)
+        length = size if end == NULL else <uint32_t> (end - payload) + 1
+        if interesting(interest, payload, length):
+            return True
+        payload += length
+        size -= length
+    return False
 
 
 cdef bytes key_of(const Tracker *t, uint32_t index):
@@ -80,8 +112,14 @@ cdef class Attached:
         self.purge_at = 1024
         self.kept = []
         memset(self.interests, 0, sizeof(self.interests))
+        memset(&self.streams, 0, sizeof(self.streams))
+        self.purge_streams_at = 1024
+        self.lost = 0
         self.tcp_ports = bytearray()
         self.udp_ports = bytearray()
+
+    def __dealloc__(self):
+        streams_free(&self.streams)
 
     def add(self, helper, ports):
         """Carry a helper, attached to new connections to `ports`."""
@@ -89,8 +127,7 @@ cdef class Attached:
             if len(self.helpers) > 255:
                 raise ValueError("an engine carries at most 255 helpers")
             self.helpers.append(helper)
-            self.take_interest(<int> len(self.helpers) - 1, [prefix.lower() for prefix in helper.prefixes],
-                               helper.contains)
+            self.take_interest(<int> len(self.helpers) - 1, helper)
         number = self.helpers.index(helper)
         for protocol, port in ports:
             where = self.tcp_ports if protocol == 6 else self.udp_ports
@@ -99,18 +136,39 @@ cdef class Attached:
             where[port] = number
         return number
 
-    cdef take_interest(self, int number, list prefixes, bytes contains):
+    cdef list patterns(self, Pattern *into, wanted, bint lower):
+        """Put a helper's patterns of one kind; they are kept alive here. Returns them."""
+        cdef bytes one
+        found = [one for one in ((wanted,) if isinstance(wanted, bytes) else wanted) if one]
+        if len(found) > MOST_PATTERNS:
+            raise ValueError(f"a helper may have at most {MOST_PATTERNS} patterns of a kind")
+        if lower:
+            found = [one.lower() for one in found]
+        self.kept += found
+        for place in range(len(found)):
+            one = found[place]
+            into[<int> place].bytes = <const uint8_t *> <const char *> one
+            into[<int> place].size = <uint32_t> len(one)
+        return found
+
+    cdef take_interest(self, int number, helper):
         cdef Interest *interest = self.interests + number
-        cdef bytes prefix
-        if len(prefixes) > MOST_PREFIXES:
-            raise ValueError(f"a helper may have at most {MOST_PREFIXES} prefixes")
-        self.kept += [*prefixes, contains]
-        for prefix in prefixes:
-            interest.prefix[interest.prefixes] = <const uint8_t *> <const char *> prefix
-            interest.prefix_size[interest.prefixes] = <uint32_t> len(prefix)
-            interest.prefixes += 1
-        interest.contains = <const uint8_t *> <const char *> contains
-        interest.contains_size = <uint32_t> len(contains)
+        interest.prefixes = <uint32_t> len(self.patterns(interest.prefix, helper.prefixes, True))
+        interest.needles = <uint32_t> len(self.patterns(interest.needle, helper.contains, False))
+        interest.suffixes = <uint32_t> len(self.patterns(interest.suffix, helper.suffixes, False))
+        interest.record_end = -1
+        if helper.stream:
+            if not 1 <= helper.stream_limit <= 1 << 20:
+                raise ValueError(f"helper {helper.name!r}: stream_limit from 1 to 1048576 expected")
+            if len(helper.record_end) > 1:
+                raise ValueError(f"helper {helper.name!r}: record_end is one byte, or none")
+            interest.most = helper.stream_limit
+            if helper.record_end:
+                interest.record_end = helper.record_end[0]
+
+    def stream_statistics(self):
+        """Streams that are read, bytes kept of them, and how many were given up."""
+        return self.streams.count, self.streams.bytes, self.lost
 
     def names(self):
         """Of all helpers, by number."""
@@ -123,52 +181,119 @@ cdef class Attached:
             return NULL
         return <const uint8_t *> <char *> where
 
-    cdef bint wants(self, const Tracker *t, const Packet *p) noexcept nogil:
+    cdef bint wants(self, Tracker *t, const Packet *p) noexcept nogil:
         """Whether Python need be entered: there is payload (or a datagram, even if empty), whole, and a reader."""
         cdef const Entry *e = t.flows.entries + p.entry
         cdef uint32_t at = payload_at(p)
-        if e.helper == 0 or p.have != p.length or at > p.length or (at == p.length and p.proto != PROTO_UDP):
+        if e.helper == 0 or p.have != p.length or at > p.length:
+            return False
+        if p.proto == PROTO_TCP and self.interests[e.helper].most:
+            return self.wants_stream(t, p, at)
+        if at == p.length and p.proto != PROTO_UDP:
             return False
         return interesting(self.interests + e.helper, p.data + at, p.length - at)
 
+    cdef bint wants_stream(self, Tracker *t, const Packet *p, uint32_t at) noexcept nogil:
+        """The same of a segment whose helper reads a stream: it is put in its place, and what is of no interest is
+        done with."""
+        cdef Entry *e = t.flows.entries + p.entry
+        cdef const Interest *interest = self.interests + e.helper
+        cdef Stream *s
+        cdef bint syn = p.data[p.l4 + 13] & 2
+        cdef int taken
+        if at == p.length and not syn:
+            return False
+        if self.streams.count >= self.purge_streams_at:
+            streams_purge(&self.streams, t.flows.entries)
+            self.purge_streams_at = 1024 + 2 * self.streams.count
+        s = stream_of(&self.streams, p.entry, e.helper, &e.key, e.status & STATUS_UNREAD != 0)
+        if s == NULL:
+            return False
+        e.status &= ~(<uint32_t> STATUS_UNREAD)
+        taken = stream_take(&self.streams, s, p.direction, be32(p.data + p.l4 + 4), syn, p.data + at, p.length - at,
+                            interest.most, interest.record_end, &self.chunk)
+        if taken == STREAM_WHOLE:
+            if self.chunk.whole and record_interesting(interest, self.chunk.data, self.chunk.whole):
+                self.stream = s
+                return True
+            if not stream_done(&self.streams, s, p.direction, &self.chunk, self.chunk.whole, interest.most):
+                taken = STREAM_LOST
+        if taken == STREAM_LOST:
+            stream_forget(&self.streams, s)
+            self.lost += 1
+            self.detach(t, p)
+        return False
+
+    cdef void detach(self, Tracker *t, const Packet *p) noexcept nogil:
+        """The connection is read no longer."""
+        cdef Entry *e = t.flows.entries + p.entry
+        if helped_is_there(t, p):
+            e.helper = 0
+            e.status &= ~(<uint32_t> STATUS_HELPED)
+
     cdef bint call(self, Tracker *t, Packet *p) noexcept:
-        """Hand a packet to its connection's helper; False where the helper wants it dropped."""
+        """Hand a packet, or what it completes of a stream, to its connection's helper; False where the helper wants it
+        dropped."""
         cdef Entry *e = t.flows.entries + p.entry
         cdef uint8_t number = e.helper
         cdef uint32_t at = payload_at(p)
+        cdef Chunk chunk
+        cdef Stream *s = NULL
         cdef Flow flow
+        cdef bint passes = True, good = True, fresh = e.status & STATUS_UNREAD != 0
+        chunk.data = p.data + at
+        chunk.whole = p.length - at
+        if p.proto == PROTO_TCP and self.interests[number].most:
+            s = self.stream
+            chunk = self.chunk
+            s.busy = 1
+            fresh = s.fresh != 0
+            s.fresh = 0
+        flow = Flow.__new__(Flow)
         try:
             helper = self.helpers[number]
-            if p.family not in helper.families:
-                return True
-            key = key_of(t, p.entry)
-            found = self.notes.get((p.entry, number))
-            if found is None or found[0] != key or e.status & STATUS_UNREAD:
-                e.status &= ~(<uint32_t> STATUS_UNREAD)
-                found = (key, {})
-                self.notes[(p.entry, number)] = found
-                if len(self.notes) > self.purge_at:
-                    self.purge(t)
-            flow = Flow.__new__(Flow)
-            flow.tracker = t
-            flow.packet = p
-            flow.attached = self
-            flow.helper = helper
-            flow.notes = found[1]
-            payload = PyMemoryView_FromMemory(<char *> p.data + at, p.length - at, PyBUF_READ)
-            try:
-                verdict = helper.on_payload(payload, flow)
-            finally:
-                flow.tracker = NULL
-                payload.release()
-            return verdict is None or verdict
+            if p.family in helper.families:
+                key = key_of(t, p.entry)
+                found = self.notes.get((p.entry, number))
+                if found is None or found[0] != key or fresh:
+                    e.status &= ~(<uint32_t> STATUS_UNREAD)
+                    found = (key, {})
+                    self.notes[(p.entry, number)] = found
+                    if len(self.notes) > self.purge_at:
+                        self.purge(t)
+                flow.tracker = t
+                flow.packet = p
+                flow.attached = self
+                flow.helper = helper
+                flow.notes = found[1]
+                flow.whole = chunk.whole
+                if s != NULL:
+                    flow.reads_stream = True
+                    flow.first = s.side[p.direction].next - chunk.size
+                payload = PyMemoryView_FromMemory(<char *> chunk.data, chunk.whole, PyBUF_READ)
+                try:
+                    verdict = helper.on_payload(payload, flow)
+                finally:
+                    flow.tracker = NULL
+                    payload.release()
+                passes = verdict is None or verdict
         except Exception:
-            if helped_is_there(t, p):
-                e = t.flows.entries + p.entry
-                e.helper = 0
-                e.status &= ~(<uint32_t> STATUS_HELPED)
+            good = False
             log.exception("helper %s failed and is detached from the connection", self.names()[number])
-            return True
+        if s != NULL:
+            s.busy = 0
+            if good and passes:
+                good = stream_done(&self.streams, s, p.direction, &chunk, chunk.whole - flow.held,
+                                   self.interests[number].most)
+                self.lost += not good
+            elif good:
+                good = stream_undo(&self.streams, s, p.direction, &chunk)
+                self.lost += not good
+            if not good:
+                stream_forget(&self.streams, s)
+        if not good:
+            self.detach(t, p)
+        return passes
 
     cdef purge(self, const Tracker *t):
         self.notes = {where: note for where, note in self.notes.items()
@@ -250,7 +375,16 @@ cdef class Flow:
     @property
     def sequence(self):
         cdef const Packet *p = self.live()
+        if self.reads_stream:
+            return self.first
         return be32(p.data + p.l4 + 4) if p.proto == PROTO_TCP else 0
+
+    def hold(self, uint32_t size):
+        """See fastfw.helpers.base.Flow."""
+        self.live()
+        if not self.reads_stream or size > self.whole:
+            raise ValueError("hold: at most the payload of a stream can be held back")
+        self.held = size
 
     @property
     def memory(self):

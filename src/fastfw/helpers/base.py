@@ -121,6 +121,9 @@ class Flow(Protocol):
     def forget_calls(self) -> None:
         """GRE: no longer tell tunnels by the keys that this connection's expectations named."""
 
+    def hold(self, size: int) -> None:
+        """A stream's: let the last `size` bytes of the payload come again, in front of what follows them."""
+
     def refresh(self, seconds: int) -> None:
         """Let the connection itself live for `seconds` from now unless another packet comes."""
 
@@ -147,14 +150,24 @@ class Helper:
     """Seconds an expectation waits."""
 
     stream: ClassVar[bool] = False
-    """Whether it needs TCP payload in order and without repetition. An engine hands over packet by packet, and
-    refuses a helper that asks for more."""
+    """Whether it reads TCP payload in order and without repetition, packets' borders aside (docs/helpers.md)."""
+
+    record_end: ClassVar[bytes] = b""
+    """A stream's: the byte that ends a record, such as a newline; only whole records are then handed over."""
+
+    stream_limit: ClassVar[int] = 65536
+    """A stream's: bytes that are kept of each direction of a connection at most, up to 1048576: a record that is not
+    whole, what is held, and what came before its turn. A connection that needs more is read no longer."""
 
     prefixes: ClassVar[tuple[bytes, ...]] = ()
-    """If any (at most eight): only payload that begins with one of them, in either case, needs a look."""
+    """If any (at most eight): only payload that begins with one of them, in either case, needs a look. Of a stream with
+    a `record_end`: payload of which any record does; likewise with `suffixes` and `contains`."""
 
-    contains: ClassVar[bytes] = b""
-    """If not empty: only payload that has this in it needs a look."""
+    suffixes: ClassVar[tuple[bytes, ...]] = ()
+    """If any (at most eight): payload that ends with one of them needs a look too, whatever it begins with."""
+
+    contains: ClassVar[bytes | tuple[bytes, ...]] = b""
+    """If any (at most eight): only payload that has one of them in it needs a look."""
 
     companions: ClassVar[tuple[str, ...]] = ()
     """Names of helpers that connections it announces may carry; an engine that is given it has them too."""
