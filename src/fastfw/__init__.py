@@ -6,6 +6,7 @@ from fastfw.core.decision import Decision
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import Engine, SettingError, Settings
 from fastfw.ruleset import Chain, Rule, Ruleset, RulesetError, RulesetNotice, Table
+from fastfw.timeouts import TimeoutPolicy
 
 __all__ = [
     "Capture",
@@ -21,5 +22,6 @@ __all__ = [
     "SettingError",
     "Settings",
     "Table",
+    "TimeoutPolicy",
     "__version__",
 ]

@@ -221,9 +221,21 @@ EVENT_REASONS = ("", "timeout", "closed", "reopened", "evicted", "deleted", "ref
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a connection: NEW, UPDATE or DESTROY, and why it ended; `time` is the engine's clock, ns."""
+    """What happened to a connection: NEW, UPDATE or DESTROY, and why it ended; `time` is the engine's clock, ns.
+
+    `changed` names what an UPDATE tells of: "reply" (the first), "assured", "protoinfo" (the protocol's state).
+    """
 
     kind: str
     reason: str
     time: int
     connection: Connection
+    changed: tuple[str, ...] = ()
+
+
+CHANGES = {8: "reply", 16: "assured", 32: "protoinfo"}
+
+
+def changes(bits: int) -> tuple[str, ...]:
+    """The names of core.conntrack's TELL_... bits that an update may have."""
+    return tuple(name for bit, name in CHANGES.items() if bits & bit)

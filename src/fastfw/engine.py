@@ -24,6 +24,7 @@ from fastfw.connection import (
     Connection,
     Event,
     Expectation,
+    changes,
     from_entry,
     from_expect,
 )
@@ -38,8 +39,12 @@ from fastfw.helpers import Helper, HelperError, Spec, find, parse_spec
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
 from fastfw.ruleset.errors import RulesetNotice
+from fastfw.ruleset.ext.ct import MARK as ZONE_OF_MARK
+from fastfw.ruleset.ext.ct import Ct
+from fastfw.ruleset.lower.program import Assembly
 from fastfw.sets import Sets
 from fastfw.sets.store import TICK_NS, Store
+from fastfw.timeouts import TimeoutPolicy
 
 # What packets may lie in.
 Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
@@ -48,6 +53,8 @@ COUNT = "nf_conntrack_count"
 """The sysctl that tells how many connections there are, and that nobody sets."""
 
 HOOKS = {"FORWARD": Hook.HOOK_FORWARD, "INPUT": Hook.HOOK_INPUT, "OUTPUT": Hook.HOOK_OUTPUT}
+
+ALL_EVENTS = 0xFFFF
 
 COUNTERS = (
     "found",
@@ -129,7 +136,8 @@ class Engine(Core):
     DeclarationError, a ValueError: one of these cannot be. `sets` are the sets that rules name, as Sets or as text of
     `ipset save` (SetError, a ValueError: it is none); those that elements leave after a time do so by the packets'
     clock, from the first packet on that asks for one. `seed` fixes the table's hash (88 bytes) for
-    tests; it is random by default, which is what keeps an attacker from choosing colliding connections.
+    tests; it is random by default, which is what keeps an attacker from choosing colliding connections. `timeouts`
+    are the policies that rules may name with `-j CT --timeout`.
     """
 
     def __init__(
@@ -146,6 +154,7 @@ class Engine(Core):
         time_zone: int | None = None,
         sets: Sets | str | None = None,
         seed: bytes | None = None,
+        timeouts: Mapping[str, TimeoutPolicy] | None = None,
     ) -> None:
         for name, given in (("helpers", helpers), ("local", local)):
             if isinstance(given, str):
@@ -158,6 +167,7 @@ class Engine(Core):
         super().__init__(values, seed if seed is not None else secrets.token_bytes(88), time.time_ns)
         for helper in helpers:
             self.attach(helper)
+        self._policies = {name: (policy, policy.by_slot(values)) for name, policy in (timeouts or {}).items()}
         self._rulesets: dict[int, bytes] = {}
         self._put_in_force(rules4, rules6, 3)
 
@@ -196,7 +206,11 @@ class Engine(Core):
                 if not isinstance(rules, Ruleset) or rules.family != family:
                     raise TypeError(f"rules{family}: a Ruleset of family {family} or None expected, not {rules!r:.60}")
                 program = compile_ruleset(
-                    rules, helper_number=self._helper_number, declared=self.declared, sets=self._sets
+                    rules,
+                    helper_number=self._helper_number,
+                    template=self._ct_template,
+                    declared=self.declared,
+                    sets=self._sets,
                 )
                 compiled.append((family, program, pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
         for family, program, copy in compiled:
@@ -206,6 +220,25 @@ class Engine(Core):
             self._rulesets[family] = copy
             for notice in program.notices if program is not None else ():
                 warnings.warn(RulesetNotice(*notice), stacklevel=caller)
+
+    def _ct_template(self, target: Ct, assembly: Assembly) -> int:
+        """The number of what a CT rule asks for, 0: nothing. ValueError: the kernel would refuse the rule."""
+        timeouts: dict[int, int] = {}
+        if target.timeout:
+            if target.timeout not in self._policies:
+                raise ValueError(f"CT --timeout: no timeout policy `{target.timeout}'; an engine is made with them")
+            policy, timeouts = self._policies[target.timeout]
+            if policy.family != assembly.family or not assembly.protocol or not policy.serves(assembly.protocol):
+                raise ValueError(
+                    f"CT --timeout {target.timeout} needs -p {policy.protocol} and a ruleset of IPv{policy.family}"
+                )
+        # to name events of one kind is to name none of the other
+        named = target.events or target.expectation_events
+        events, expectations = (target.events, target.expectation_events) if named else (ALL_EVENTS, ALL_EVENTS)
+        helper = self._helper_number(target.helper) if target.helper else 0
+        if not (target.zone or helper or timeouts or named):
+            return 0
+        return self._template(max(target.zone, 0), target.zone == ZONE_OF_MARK, helper, timeouts, events, expectations)
 
     def _helper_number(self, name: str) -> int:
         """The number of a helper by name; one that is not known yet is attached to no port."""
@@ -356,8 +389,14 @@ class Engine(Core):
         table, lost = take_events(self)
         names = self.helper_names()
         return [
-            Event(EVENT_KINDS[kind], EVENT_REASONS[why], moment, from_entry(entry, 0, moment, names, extra))
-            for moment, kind, why, entry, extra in table.tolist()
+            Event(
+                EVENT_KINDS[kind],
+                EVENT_REASONS[why],
+                moment,
+                from_entry(entry, 0, moment, names, extra),
+                changes(what),
+            )
+            for moment, kind, why, what, entry, extra in table.tolist()
         ], lost
 
     def save_state(self, path: str | os.PathLike[str]) -> int:

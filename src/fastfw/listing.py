@@ -111,9 +111,9 @@ def event_line(event: Event) -> str:
         EVENT_TAGS[event.kind],
         f"{IP_PROTOCOL_NAMES.get(connection.protocol, 'unknown'):<8} {connection.protocol}",
     ]
-    if event.kind != "DESTROY":
+    if event.kind != "DESTROY" or connection.timeout:
         parts.append(str(connection.timeout))
-    if connection.protocol in (TCP, SCTP):
+    if connection.protocol in (TCP, SCTP) and (event.kind != "UPDATE" or "protoinfo" in event.changed):
         parts.append(connection.state)
     parts.append(tuple_text(connection, reply=False) + counted(connection, 0))
     if not connection.seen_reply:
@@ -121,6 +121,10 @@ def event_line(event: Event) -> str:
     parts.append(tuple_text(connection, reply=True) + counted(connection, 1))
     if connection.assured:
         parts.append("[ASSURED]")
+    if connection.mark:
+        parts.append(f"mark={connection.mark}")
+    if connection.zone:
+        parts.append(f"zone={connection.zone}")
     return " ".join(parts)
 
 

@@ -16,10 +16,12 @@ import ctypes
 import fcntl
 import os
 import pickle
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
 from pathlib import Path
@@ -40,6 +42,8 @@ NETLINK_NETFILTER = 12
 NLM_F_REQUEST, NLM_F_ACK = 1, 4
 CONNTRACK_DELETE = 0x0102
 EXPECTATION_DELETE = 0x0202
+TIMEOUT_NEW = 0x0800
+NLM_F_CREATE, NLA_NESTED = 0x400, 0x8000
 
 
 def marking_rules(out_device: str) -> str:
@@ -78,6 +82,22 @@ def run(*command: str, text: str | None = None) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """A netlink attribute."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def netfilter_request(message: int, flags: int, body: bytes, doing: str) -> None:
+    """Ask the kernel's netfilter for something; OSError where it refuses."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
+        netlink.bind((0, 0))
+        flags |= NLM_F_REQUEST | NLM_F_ACK
+        netlink.send(struct.pack("=IHHIIBBH", 20 + len(body), message, flags, 1, 0, 0, 0, 0) + body)
+        (error,) = struct.unpack_from("=i", netlink.recv(4096), 16)
+        if error:
+            raise OSError(-error, doing)
 
 
 def write_setting(path: str, value: int | str) -> None:
@@ -227,13 +247,36 @@ class Namespace:
 
     def flush(self) -> None:
         """Forget every connection and expectation."""
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
-            netlink.bind((0, 0))
-            for message in (EXPECTATION_DELETE, CONNTRACK_DELETE):
-                netlink.send(struct.pack("=IHHIIBBH", 20, message, NLM_F_REQUEST | NLM_F_ACK, 1, 0, 0, 0, 0))
-                (error,) = struct.unpack_from("=i", netlink.recv(4096), 16)
-                if error:
-                    raise OSError(-error, "flushing the connection table")
+        for message in (EXPECTATION_DELETE, CONNTRACK_DELETE):
+            netfilter_request(message, 0, b"", "flushing the connection table")
+
+    def timeout_policy(self, name: str, family: int, protocol: int, seconds: dict[int, int]) -> None:
+        """Make a timeout policy; `seconds` by the number of each of the protocol's timeouts, from 1."""
+        data = b"".join(attribute(kind, struct.pack(">I", value)) for kind, value in seconds.items())
+        body = attribute(1, name.encode() + b"\0") + attribute(2, struct.pack(">H", 2 if family == 4 else 10))
+        body += attribute(3, bytes([protocol])) + attribute(4 | NLA_NESTED, data)
+        netfilter_request(TIMEOUT_NEW, NLM_F_CREATE, body, f"making the timeout policy {name}")
+
+    def listen(self, *options: str) -> None:
+        """Begin to hear what `conntrack -E` tells."""
+        self.heard = tempfile.TemporaryFile()  # noqa: SIM115 - it lives until `events`
+        self.listener = subprocess.Popen(
+            ["conntrack", "-E", "-b", "8388608", *options], stdout=self.heard, stderr=subprocess.STDOUT
+        )
+        groups = Path("/proc/net/netlink")
+        while not any(line.split()[2] == str(self.listener.pid) for line in groups.read_text().splitlines()[1:]):
+            time.sleep(0.01)
+
+    def events(self) -> list[str]:
+        """What `conntrack -E` told since `listen`; it ends."""
+        last = -1
+        while self.heard.seek(0, os.SEEK_END) != last:
+            last = self.heard.tell()
+            time.sleep(0.3)
+        self.listener.send_signal(signal.SIGINT)
+        self.listener.wait(10)
+        self.heard.seek(0)
+        return self.heard.read().decode().splitlines()
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

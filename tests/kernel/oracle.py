@@ -223,6 +223,18 @@ class Oracle:
         self._put_back.setdefault(path, shared.read_text())
         shared.write_text(f"{value}\n")
 
+    def timeout_policy(self, name: str, family: int, protocol: int, seconds: dict[int, int]) -> None:
+        """Make a timeout policy for `-j CT --timeout`; `seconds` by the number of each timeout, from 1."""
+        self._call("timeout_policy", name, family, protocol, seconds)
+
+    def listen(self, *options: str) -> None:
+        """Begin to hear what `conntrack -E` tells."""
+        self._call("listen", *options)
+
+    def events(self) -> list[str]:
+        """The lines that `conntrack -E` told since `listen`."""
+        return list(self._call("events"))
+
     def flush(self) -> None:
         """Forget every connection and expectation; fragments that wait for others stay until ``restart``."""
         self._call("flush")

@@ -1,5 +1,6 @@
 """Connection tracking; conntrack.pxd says what is called when."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport realloc
 from libc.string cimport memset
 
 from fastfw.core.bytes cimport be16, likely, unlikely
@@ -12,19 +13,21 @@ from fastfw.core.expect cimport (
 )
 from fastfw.core.flows cimport (
     Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home, flows_insert,
-    key_equal,
+    flows_next, key_equal,
 )
 from fastfw.core.generic cimport generic_new, generic_step
 from fastfw.core.gre cimport gre_keys_apply, gre_keys_forget, gre_new, gre_step
 from fastfw.core.icmp cimport icmp_new, icmp_step
 from fastfw.core.protocol cimport STEP_ACCEPT, STEP_INVALID, STEP_REOPEN, Step
 from fastfw.core.sctp cimport sctp_new, sctp_step
-from fastfw.core.settings cimport SET_ACCT, SET_EVENTS, SET_MAX, SET_TIMESTAMP
+from fastfw.core.settings cimport (
+    SET_ACCT, SET_EVENTS, SET_MAX, SET_TCP, SET_TIMESTAMP, SETTING_COUNT, TCP_CLOSE, TCP_FIN_WAIT, Settings,
+)
 from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
     STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED,
-    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TIMED, STATUS_UNREAD,
+    STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TEMPLATED, STATUS_TIMED, STATUS_UNREAD,
     TABLE_FULL, VERDICT_DROP,
 )
 from fastfw.core.udp cimport udp_new, udp_step
@@ -35,49 +38,122 @@ from fastfw.core.wire cimport (
 
 cdef enum:
     EVICTION_BUCKETS = 8     # looked at for a connection to evict from a full table
+    COLLECTOR_MARK = 95      # percent of nf_conntrack_max
+    SCTP_SHUTDOWN_SENT = 5
+    SCTP_SHUTDOWN_ACK_SENT = 7
 
 
-cdef bint protocol_new(Tracker *t, Entry *e, Packet *p) noexcept nogil:
+# ns for which a table must have been above the mark: the kernel's collector comes by between one second and sixty
+cdef int64_t COLLECTOR_WAITS = 1_000_000_000
+
+
+cdef enum:
+    # a connection for which other settings hold, or whose time stands
+    STATUS_APART = STATUS_TEMPLATED | STATUS_FIXED_TIMEOUT
+
+
+cdef bint protocol_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     if p.proto == PROTO_TCP:
-        return tcp_new(e, p, &t.settings)
+        return tcp_new(e, p, s)
     if p.proto == PROTO_UDP or p.proto == PROTO_UDPLITE:
-        return udp_new(e, p, &t.settings)
+        return udp_new(e, p, s)
     if p.proto == PROTO_ICMP or p.proto == PROTO_ICMPV6:
-        return icmp_new(e, p, &t.settings)
+        return icmp_new(e, p, s)
     if p.proto == PROTO_SCTP:
-        return sctp_new(e, p, &t.settings)
+        return sctp_new(e, p, s)
     if p.proto == PROTO_GRE:
-        return gre_new(e, p, &t.settings)
-    return generic_new(e, p, &t.settings)
+        return gre_new(e, p, s)
+    return generic_new(e, p, s)
 
 
-cdef inline Step protocol_step(Tracker *t, Entry *e, Packet *p) noexcept nogil:
+cdef inline Step protocol_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     if likely(p.proto == PROTO_TCP):
-        return tcp_step(e, p, &t.settings)
+        return tcp_step(e, p, s)
     if p.proto == PROTO_UDP or p.proto == PROTO_UDPLITE:
-        return udp_step(e, p, &t.settings)
+        return udp_step(e, p, s)
     if p.proto == PROTO_ICMP or p.proto == PROTO_ICMPV6:
-        return icmp_step(e, p, &t.settings)
+        return icmp_step(e, p, s)
     if p.proto == PROTO_SCTP:
-        return sctp_step(e, p, &t.settings)
+        return sctp_step(e, p, s)
     if p.proto == PROTO_GRE:
-        return gre_step(e, p, &t.settings)
-    return generic_step(e, p, &t.settings)
+        return gre_step(e, p, s)
+    return generic_step(e, p, s)
+
+
+cdef inline const Settings *settings_of(const Tracker *t, const Entry *e) noexcept nogil:
+    return &t.templates[e.template].settings if e.status & STATUS_TEMPLATED else &t.settings
+
+
+cdef Step step_apart(Tracker *t, Entry *e, Packet *p) noexcept nogil:
+    """What a packet does to a connection that is told apart."""
+    cdef int64_t expires = e.expires
+    cdef Step step = protocol_step(e, p, settings_of(t, e))
+    if e.status & STATUS_FIXED_TIMEOUT:
+        e.expires = expires
+    return step
+
+
+cdef uint16_t conntrack_template(Tracker *t, const Template *made) noexcept nogil:
+    """The number of a new template, 0 without memory or with too many."""
+    cdef uint32_t count = t.template_count if t.template_count else 1
+    cdef Template *grown
+    if count > 0xffff:
+        return 0
+    grown = <Template *> realloc(t.templates, (count + 1) * sizeof(Template))
+    if grown == NULL:
+        return 0
+    t.templates = grown
+    grown[count] = made[0]
+    t.template_count = count + 1
+    return <uint16_t> count
+
+
+cdef void conntrack_zone(Tracker *t, Packet *p, const Template *template) noexcept nogil:
+    """Put a packet into its template's zone."""
+    p.key.zone = <uint16_t> p.mark if template.zone_of_mark else template.zone
+    if p.key.zone:
+        p.hash = flows_hash(&t.flows, &p.key)
+        p.candidate = NO_FLOW
 
 
 cdef inline bint watched(const Tracker *t) noexcept nogil:
     return t.events.ring != NULL and t.settings.of[SET_EVENTS] != 0
 
 
-cdef inline void note(Tracker *t, int kind, int why, uint32_t index) noexcept nogil:
-    events_note(&t.events, kind, why, t.now, t.flows.entries + index,
+cdef inline bint tells(const Tracker *t, const Entry *e, int what) noexcept nogil:
+    """Whether a connection's events of these kinds are told."""
+    return not e.status & STATUS_TEMPLATED or t.templates[e.template].events & what
+
+
+cdef inline void note(Tracker *t, int kind, int why, int what, uint32_t index) noexcept nogil:
+    events_note(&t.events, kind, why, what, t.now, t.flows.entries + index,
                 NULL if t.flows.extras == NULL else t.flows.extras + index)
+
+
+cdef int told_at_first(const Entry *e) noexcept nogil:
+    """The kinds of event that the first packet of a connection is."""
+    cdef int what = TELL_RELATED if e.status & STATUS_EXPECTED else TELL_NEW
+    if e.key.proto == PROTO_TCP or e.key.proto == PROTO_SCTP:
+        what |= TELL_PROTOINFO
+    return what | TELL_HELPER if e.helper else what
+
+
+cdef void note_update(Tracker *t, uint32_t index, uint32_t was_status, uint8_t was_state) noexcept nogil:
+    """Tell what a packet changed, all of it where any of it is to be told."""
+    cdef const Entry *e = t.flows.entries + index
+    cdef int what = TELL_PROTOINFO if e.state != was_state else 0
+    if (e.status ^ was_status) & STATUS_SEEN_REPLY:
+        what |= TELL_REPLY
+    if (e.status ^ was_status) & STATUS_ASSURED:
+        what |= TELL_ASSURED
+    if tells(t, e, what):
+        note(t, EVENT_UPDATE, ENDED_NOT, what, index)
 
 
 cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil:
     """Take a connection and what it announced out of the table; `why` is one of ENDED_..."""
-    if unlikely(watched(t)):
-        note(t, EVENT_DESTROY, why, index)
+    if unlikely(watched(t)) and tells(t, t.flows.entries + index, TELL_DESTROY):
+        note(t, EVENT_DESTROY, why, TELL_DESTROY, index)
     if t.flows.entries[index].status & STATUS_MASTER:
         expects_forget(&t.expects, index)
         gre_keys_forget(&t.gre_keys, index)
@@ -85,9 +161,46 @@ cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil:
     t.counters[COUNT_DELETED] += 1
 
 
+cdef inline bint dispensable(const Entry *e) noexcept nogil:
+    """Whether the collector may take a live connection: nobody answered it, or it is closing."""
+    if not e.status & STATUS_ASSURED:
+        return True
+    if e.key.proto == PROTO_TCP:
+        return TCP_FIN_WAIT <= e.state <= TCP_CLOSE
+    return e.key.proto == PROTO_SCTP and SCTP_SHUTDOWN_SENT <= e.state <= SCTP_SHUTDOWN_ACK_SENT
+
+
+cdef uint32_t collect(Tracker *t, uint32_t budget) noexcept nogil:
+    """As a sweep, over a table that has been above its mark for a while: what can be spared goes too, down to the
+    mark."""
+    cdef uint32_t mark = <uint32_t> (t.settings.of[SET_MAX] / 100 * COLLECTOR_MARK), index, gone = 0
+    cdef Entry *e
+    while budget:
+        budget -= 1
+        index = flows_next(&t.flows)
+        if index == NO_FLOW:
+            break
+        e = t.flows.entries + index
+        if not e.key.family:
+            continue
+        if e.expires <= t.now:
+            conntrack_delete(t, index, ENDED_TIMEOUT)
+            gone += 1
+        elif t.flows.count >= mark and dispensable(e):
+            conntrack_delete(t, index, ENDED_EVICTED)
+            t.counters[COUNT_EARLY_DROP] += 1
+    t.counters[COUNT_EXPIRED] += gone
+    return gone
+
+
 cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil:
     """Look at the next `budget` entries and delete those whose time is up; how many were."""
     cdef uint32_t index, gone = 0
+    cdef int64_t most = t.settings.of[SET_MAX]
+    if likely(most < 100 or t.flows.count < most / 100 * COLLECTOR_MARK):
+        t.crowded_at = t.now
+    elif t.now - t.crowded_at > COLLECTOR_WAITS:
+        return collect(t, budget)
     while budget:
         index = flows_expired(&t.flows, t.now, &budget)
         if index != NO_FLOW:
@@ -175,6 +288,9 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     e.master = NO_FLOW
     if p.flip or points_at_itself(&p.key):
         e.status = STATUS_ORIGIN_HI
+    if unlikely(p.template):
+        e.template = p.template
+        e.status |= STATUS_TEMPLATED
     if unlikely(t.flows.extras != NULL):
         memset(&t.fresh_extra, 0, sizeof(Extra))
         if t.settings.of[SET_ACCT]:
@@ -198,8 +314,8 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
             if met.proto == PROTO_GRE:
                 expects_remove_inverse(&t.expects, &met, p.now)
             return True
-    if unlikely(p.helper):
-        e.helper = p.helper
+    if unlikely(p.template) and t.templates[p.template].helper:
+        e.helper = t.templates[p.template].helper
         e.status |= STATUS_HELPER | STATUS_HELPED
     elif unlikely(t.helper_of_port[p.proto == PROTO_UDP] != NULL) and (p.proto == PROTO_TCP or p.proto == PROTO_UDP):
         e.helper = t.helper_of_port[p.proto == PROTO_UDP][be16(p.data + p.l4 + 2)]
@@ -273,7 +389,7 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
             p.entry = NEW_FLOW
             p.direction = ORIGINAL
             p.state = STATE_RELATED if e.status & STATUS_EXPECTED else STATE_NEW
-            if not protocol_new(t, e, p):
+            if not protocol_new(e, p, settings_of(t, e)):
                 invalid(t, p)
                 return
         else:
@@ -287,7 +403,10 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
                 p.state = STATE_RELATED if e.status & STATUS_EXPECTED else STATE_NEW
         was_status = e.status
         was_state = e.state
-        step = protocol_step(t, e, p)
+        if likely(not e.status & STATUS_APART):
+            step = protocol_step(e, p, &t.settings)
+        else:
+            step = step_apart(t, e, p)
         if likely(step == STEP_ACCEPT):
             break
         if step == STEP_INVALID:
@@ -316,7 +435,7 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         extra.packets[p.direction] += 1
         extra.bytes[p.direction] += p.length
     if unlikely(watched(t)) and p.entry < NEW_FLOW and (e.status != was_status or e.state != was_state):
-        note(t, EVENT_UPDATE, ENDED_NOT, p.entry)
+        note_update(t, p.entry, was_status, was_state)
     p.status = e.status
 
 
@@ -339,7 +458,7 @@ cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
     if unlikely(e.status & (STATUS_COUNTED | STATUS_TIMED)):
         t.flows.extras[p.entry] = t.fresh_extra
         t.flows.extras[p.entry].started = p.now
-    if unlikely(watched(t)):
-        note(t, EVENT_NEW, ENDED_NOT, p.entry)
+    if unlikely(watched(t)) and tells(t, e, told_at_first(e)):
+        note(t, EVENT_NEW, ENDED_NOT, TELL_NEW, p.entry)
     t.counters[COUNT_INSERT] += 1
     return True

@@ -50,6 +50,7 @@ cdef class Core:
     cdef Program *program6
     cdef uint32_t path_base[2]       # IPv4, IPv6: the first path id that no ruleset so far has used
     cdef dict interfaces             # name -> number
+    cdef dict templates              # what a CT rule asks for -> number
     cdef Attached attached           # the helpers
     cdef object clock                # returns ns; asked where a caller gives no time
     cdef uint8_t reads_payload[3]    # rules of IPv4, of IPv6, helpers: 1: they look into payload

@@ -42,6 +42,15 @@ class Core:
     def now(self) -> int:
         """The engine's clock, ns."""
 
+    def _template(
+        self,
+        zone: int,
+        zone_of_mark: bool,
+        helper: int,
+        timeouts: dict[int, int],
+        events: int,
+        expect_events: int,
+    ) -> int: ...
     def _set(self, name: str, value: int) -> None: ...
     def _get(self, name: str) -> int: ...
     def _replace(self, family: int, rules: Rules | None) -> None: ...

@@ -4,11 +4,13 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fastfw.core.bytes cimport likely, prefetch_read, unlikely
 from fastfw.core.conntrack cimport (
-    COUNTERS, Tracker, conntrack_confirm, conntrack_delete, conntrack_in, conntrack_sweep,
+    COUNTERS, Template, Tracker, conntrack_confirm, conntrack_delete, conntrack_in, conntrack_sweep,
+    conntrack_template,
 )
 from fastfw.core.decision cimport Decision
 from fastfw.core.defrag cimport (
@@ -169,6 +171,7 @@ cdef class Core:
         memset(&self.tracker, 0, sizeof(Tracker))
         memset(&self.defrag, 0, sizeof(Defrag))
         self.interfaces = {"": 0}
+        self.templates = {}
         self.attached = Attached()
 
     def __init__(self, dict settings, bytes seed, clock):
@@ -196,6 +199,7 @@ cdef class Core:
         expects_free(&self.tracker.expects)
         events_free(&self.tracker.events)
         gre_keys_free(&self.tracker.gre_keys)
+        free(self.tracker.templates)
         defrag_free(&self.defrag)
         pthread_mutex_destroy(&self.lock)
 
@@ -207,7 +211,7 @@ cdef class Core:
         cdef int place = slot
         cdef int64_t scaled = value * <int64_t> (unit or 1)
         cdef int grown = 0
-        cdef uint32_t room = <uint32_t> value
+        cdef uint32_t room = <uint32_t> value, i
         cdef bint is_max = place == SET_MAX, wants_extras = place == SET_ACCT or place == SET_TIMESTAMP
         with nogil:
             pthread_mutex_lock(&self.lock)
@@ -217,9 +221,41 @@ cdef class Core:
                 grown = flows_want_extras(&self.tracker.flows)
             if grown == 0:
                 self.tracker.settings.of[place] = scaled
+                for i in range(1, self.tracker.template_count):
+                    if not self.tracker.templates[i].kept >> place & 1:
+                        self.tracker.templates[i].settings.of[place] = scaled
             pthread_mutex_unlock(&self.lock)
         if grown < 0:
             raise MemoryError(f"no memory for a table of {value} connections")
+
+    def _template(self, uint16_t zone, bint zone_of_mark, uint8_t helper, dict timeouts, uint16_t events,
+                  uint16_t expect_events):
+        """A number for what a CT rule asks for; `timeouts` has seconds by slot, `events` bits by TELL_..."""
+        key = zone, zone_of_mark, helper, tuple(sorted(timeouts.items())), events, expect_events
+        if key in self.templates:
+            return self.templates[key]
+        cdef Template made
+        cdef uint16_t number
+        memset(&made, 0, sizeof(Template))
+        made.zone = zone
+        made.zone_of_mark = zone_of_mark
+        made.helper = helper
+        made.events = events
+        made.expect_events = expect_events
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            made.settings = self.tracker.settings
+            for slot, seconds in timeouts.items():
+                made.settings.of[<int> slot] = seconds * 1_000_000_000
+                made.kept |= <uint64_t> 1 << <int> slot
+            number = conntrack_template(&self.tracker, &made)
+        finally:
+            pthread_mutex_unlock(&self.lock)
+        if not number:
+            raise MemoryError("no room for more than 65535 combinations of CT options")
+        self.templates[key] = number
+        return number
 
     def _get(self, str name):
         slot, _default, _highest, unit = SETTINGS[name]
@@ -375,7 +411,7 @@ cdef class Core:
                     p.iif = into
                     p.oif = onto
                     p.mark = 0
-                    p.helper = 0
+                    p.template = 0
                     p.link = &links[i, 0] if has_links else NULL
                 pthread_mutex_lock(&self.lock)
                 self.run(batch, n)
@@ -397,7 +433,7 @@ cdef class Core:
         p.now = self.clock() if now is None else PyNumber_Index(now)
         p.hook = code
         p.mark = 0
-        p.helper = 0
+        p.template = 0
         p.link = NULL
         p.no_verify = p.hook == HOOK_OUTPUT
         PyObject_GetBuffer(packet, &buffer, PyBUF_SIMPLE)

@@ -1,5 +1,5 @@
 """What happened to connections, in order, for those who watch: a ring that forgets the oldest when nobody reads."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.flows cimport Entry, Extra
 
@@ -25,7 +25,8 @@ ctypedef struct Event:       # 208 bytes
     int64_t time             # ns
     uint8_t kind             # EVENT_...
     uint8_t why              # ENDED_...
-    uint8_t unused[6]
+    uint16_t what            # of an update: what changed, TELL_... bits of conntrack.pxd
+    uint8_t unused[4]
     Entry entry              # as it was then
     Extra extra              # zero where nothing is counted
 
@@ -39,4 +40,4 @@ ctypedef struct Events:
 
 cdef int events_watch(Events *v, uint32_t room) noexcept nogil
 cdef void events_free(Events *v) noexcept nogil
-cdef void events_note(Events *v, int kind, int why, int64_t time, const Entry *e, const Extra *x) noexcept nogil
+cdef void events_note(Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x) noexcept nogil

@@ -26,12 +26,13 @@ cdef void events_free(Events *v) noexcept nogil:
     memset(v, 0, sizeof(Events))
 
 
-cdef void events_note(Events *v, int kind, int why, int64_t time, const Entry *e, const Extra *x) noexcept nogil:
+cdef void events_note(Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x) noexcept nogil:
     """Keep one event; `x` may be NULL. Somebody watches."""
     cdef Event *one = v.ring + v.written % v.room
     one.time = time
     one.kind = <unsigned char> kind
     one.why = <unsigned char> why
+    one.what = <unsigned short> what
     one.entry = e[0]
     if x != NULL:
         one.extra = x[0]

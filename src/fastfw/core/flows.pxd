@@ -75,7 +75,7 @@ ctypedef struct Entry:
     uint32_t master                 # slab index of the connection that expected this one, NO_FLOW: none
     uint8_t state                   # the protocol's state
     uint8_t helper                  # index of the attached helper, 0: none
-    uint16_t timeouts               # index of a timeout policy (CT --timeout), 0: the settings
+    uint16_t template               # what a CT rule asked for it (conntrack.pxd), 0: nothing
     int64_t expires                 # ns on the engine's clock; before confirmation: ns from confirmation
     ProtoFlow proto
 
@@ -117,6 +117,7 @@ cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) n
 cdef uint32_t flows_insert(Flows *f, const Entry *made, uint32_t hash) noexcept nogil
 cdef void flows_delete(Flows *f, uint32_t index) noexcept nogil
 cdef void flows_clear(Flows *f) noexcept nogil
+cdef uint32_t flows_next(Flows *f) noexcept nogil
 cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept nogil
 
 

@@ -263,6 +263,16 @@ cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) n
             fullest[0] = <uint32_t> taken
 
 
+cdef uint32_t flows_next(Flows *f) noexcept nogil:
+    """Move the hand over one entry, free ones too; its index, NO_FLOW where none was ever handed out."""
+    if f.hand >= f.used:
+        f.hand = 1
+        if f.used == 1:
+            return NO_FLOW
+    f.hand += 1
+    return f.hand - 1
+
+
 cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept nogil:
     """Move the hand over at most `budget` entries, which is counted down, and stop at one whose time is up; NO_FLOW
     when the budget is spent. The caller deletes it and asks again."""

@@ -123,7 +123,7 @@ cpdef enum Action:
     ACT_TTL_ADD             # a, at most 255
     ACT_TTL_SUBTRACT        # a, at least 0
     ACT_NOTRACK
-    ACT_CT                  # a: zone, b: number of a helper; the first that a packet meets holds
+    ACT_CT                  # a: template (conntrack.pxd), 0: none; the first that a packet meets holds
     ACT_SET                 # a: place in `numbers`; see sets.pxd
 
 

@@ -66,9 +66,9 @@ SENTENCES = {
     Reason.ICMP_ERROR_MALFORMED: "an ICMP error, type {0} code {1}, that quotes too little or no first fragment",
     Reason.ICMP_ERROR_UNKNOWN: "an ICMP error, type {0} code {1}, about no known connection",
     Reason.ICMP_ERROR_ADDRESS: "an ICMP error, type {0} code {1}, not addressed to whom the quoted packet came from",
-    Reason.SCTP_CHUNK: "the chunks of the SCTP packet cannot stand together",
+    Reason.SCTP_CHUNK: "the chunks of the SCTP packet cannot stand together: chunk type {0}, {1} bytes",
     Reason.SCTP_CHECKSUM: "the SCTP checksum is wrong",
-    Reason.SCTP_TAG: "the SCTP verification tag is not the connection's",
+    Reason.SCTP_TAG: "the SCTP verification tag is {0:#010x}, the connection's {1:#010x}",
     Reason.GRE_HEADER: "the GRE header is not one that can be tracked",
     Reason.PROTOCOL_FAMILY: "ICMP of the other IP version",
     Reason.TCP_NOT_SYN: "no connection, and nf_conntrack_tcp_loose forbids to pick one up; flags: {flags}",
@@ -77,7 +77,7 @@ SENTENCES = {
     Reason.TCP_ACK_OVER: "acknowledgement {0} is of data not sent yet, {1} was",
     Reason.TCP_RST_OLD: "the RST's sequence {0} is before the highest acknowledgement {1}",
     Reason.TCP_STRAY: "no connection that it could belong to; flags: {flags}",
-    Reason.SCTP_STATE: "the SCTP chunk cannot follow in this state",
+    Reason.SCTP_STATE: "SCTP chunk type {0} cannot follow in state {sctp}",
     Reason.TCP_IGNORED: "{flags} in state {state} is let through unjudged",
     Reason.TCP_SEQ_UNDER: "the segment's end {0} is before the window's lower edge {1}: old data, let through",
     Reason.TCP_ACK_UNDER: "acknowledgement {0} is before the lower edge {1}: late, let through",
@@ -88,12 +88,13 @@ SENTENCES = {
     Reason.HELPER_DROP: "the connection's helper cannot follow it",
 }
 
-WITH_FLAGS = {
+WITH_NAMES = {
     Reason.TCP_FLAGS,
     Reason.TCP_NOT_SYN,
     Reason.TCP_STATE,
     Reason.TCP_STRAY,
     Reason.TCP_IGNORED,
+    Reason.SCTP_STATE,
 }
 
 
@@ -108,7 +109,9 @@ def sentence(reason: int, detail: tuple[int, int] = (0, 0)) -> str:
         return ""
     known = Reason(reason)
     text = SENTENCES.get(known, known.name.lower().replace("_", " "))
-    if known not in WITH_FLAGS:
+    if known not in WITH_NAMES:
         return text.format(*detail)
+    if known == Reason.SCTP_STATE:
+        return text.format(*detail, sctp=SCTP_STATES[detail[1]] if detail[1] < len(SCTP_STATES) else "?")
     state = TCP_STATES[detail[1]] if detail[1] < len(TCP_STATES) else "?"
     return text.format(*detail, flags=flag_names(detail[0]), state=state)

@@ -13,8 +13,8 @@ from fastfw.core.classifier cimport (
     fact_value,
 )
 from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
-from fastfw.core.conntrack cimport Tracker, conntrack_entry
-from fastfw.core.flows cimport Entry, flows_hash
+from fastfw.core.conntrack cimport Tracker, conntrack_entry, conntrack_zone
+from fastfw.core.flows cimport Entry
 from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_options4_pass
 from fastfw.core.memory cimport recent_free, recent_init
 from fastfw.core.paths cimport (
@@ -201,11 +201,9 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
     elif rule.action == ACT_CT:
         if not look.templated:
             look.templated = 1
-            p.helper = <uint8_t> rule.b
-            if rule.a:
-                p.key.zone = <uint16_t> rule.a
-                p.hash = flows_hash(&look.tracker.flows, &p.key)
-                p.candidate = NO_FLOW
+            p.template = <uint16_t> rule.a
+            if p.template:
+                conntrack_zone(look.tracker, p, look.tracker.templates + p.template)
     elif rule.action == ACT_SET:
         look.varies = 1
         set_change(<Sets *> look.program.sets, look.program.numbers + rule.a, look)

@@ -17,7 +17,7 @@ from fastfw.core.icmp_types cimport icmp_request_of
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
     STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT,
-    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_UNREAD,
+    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TEMPLATED, STATUS_UNREAD,
 )
 from fastfw.core.wire cimport (
     NO_FLOW, PROTO_GRE, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, Key,
@@ -42,9 +42,9 @@ EXTRA = np.dtype({
 
 # What happened to a connection; events.pxd says what each field means.
 EVENT = np.dtype({
-    "names": ["time", "kind", "why", "entry", "extra"],
-    "formats": ["<i8", "u1", "u1", ENTRY, EXTRA],
-    "offsets": [0, 8, 9, 16, 144],
+    "names": ["time", "kind", "why", "what", "entry", "extra"],
+    "formats": ["<i8", "u1", "u1", "<u2", ENTRY, EXTRA],
+    "offsets": [0, 8, 9, 10, 16, 144],
     "itemsize": 208,
 })
 
@@ -71,7 +71,7 @@ if sizeof(Entry) != ENTRY.itemsize or sizeof(Extra) != EXTRA.itemsize or sizeof(
 
 # What an entry in the table may carry; anything else in a file was not written by an engine.
 cdef uint32_t KNOWN_STATUS = (
-    STATUS_COUNTED | STATUS_TIMED |
+    STATUS_COUNTED | STATUS_TIMED | STATUS_TEMPLATED |
     STATUS_EXPECTED | STATUS_SEEN_REPLY | STATUS_ASSURED | STATUS_CONFIRMED | STATUS_FIXED_TIMEOUT | STATUS_HELPER
     | STATUS_UNREAD | STATUS_HELPED | STATUS_MASTER | STATUS_ORIGIN_HI
 )
@@ -259,7 +259,9 @@ def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
             one.helper = helper_map[one.helper] if one.helper else 0
             if not counts:
                 one.status &= ~(<uint32_t> (STATUS_COUNTED | STATUS_TIMED))
-            one.status &= ~(<uint32_t> (STATUS_MASTER | STATUS_HELPED | STATUS_UNREAD))
+            # a template's number is this process's own
+            one.template = 0
+            one.status &= ~(<uint32_t> (STATUS_MASTER | STATUS_HELPED | STATUS_UNREAD | STATUS_TEMPLATED))
             if one.helper:
                 one.status |= STATUS_HELPED | STATUS_UNREAD
             if behind and one.key.proto == PROTO_TCP:
@@ -404,7 +406,7 @@ def change(Core core, table, indices, mark=0, mark_mask=0, timeout=None, status=
             if lasting >= 0:
                 e.expires = core.tracker.now + lasting * <int64_t> 1_000_000_000
             if core.tracker.events.ring != NULL:
-                events_note(&core.tracker.events, EVENT_UPDATE, ENDED_NOT, core.tracker.now, e,
+                events_note(&core.tracker.events, EVENT_UPDATE, ENDED_NOT, 0, core.tracker.now, e,
                             core.tracker.flows.extras + numbers[i] if core.tracker.flows.extras != NULL else NULL)
             changed += 1
         pthread_mutex_unlock(&core.lock)

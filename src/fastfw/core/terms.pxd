@@ -41,6 +41,7 @@ cpdef enum Status:
     STATUS_TEMPLATE = 1 << 11
     STATUS_UNTRACKED = 1 << 12
     STATUS_HELPER = 1 << 13
+    STATUS_TEMPLATED = 1 << 24   # its template holds
     STATUS_TIMED = 1 << 25       # its Extra says when it began
     STATUS_COUNTED = 1 << 26     # its Extra counts packets and bytes
     STATUS_UNREAD = 1 << 27      # its helper has not been called yet

@@ -78,7 +78,7 @@ ctypedef struct Packet:
     uint32_t frag_off    # of a fragment, IPv4: its offset in bytes, bit 0: more follow; IPv6: where its header is named
     uint8_t counted      # 1: the connection's tracker took it into account
     uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
-    uint8_t helper       # number of the helper a CT rule attaches to the connection that begins, 0: none
+    uint16_t template    # of a CT rule for the connection that begins (conntrack.pxd), 0: none
     int64_t now          # the packet's clock, ns
 
 

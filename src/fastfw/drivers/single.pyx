@@ -29,7 +29,7 @@ def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif
     p.iif = engine.interface(iif)
     p.oif = engine.interface(oif)
     p.mark = mark
-    p.helper = 0
+    p.template = 0
     p.link = NULL
     p.no_verify = 1
     p.now = now

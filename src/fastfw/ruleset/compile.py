@@ -19,6 +19,7 @@ from fastfw.core.rules import Rules
 from fastfw.core.terms import Hook
 from fastfw.declared import Declared, declare
 from fastfw.ruleset.errors import Refusal, RulesetError
+from fastfw.ruleset.ext.ct import Ct
 from fastfw.ruleset.ext.standard import Jump
 from fastfw.ruleset.lower.matches import MATCHES
 from fastfw.ruleset.lower.program import Assembly, Predicate, Unknown, predicate
@@ -68,11 +69,14 @@ class Compiler:
         ruleset: Ruleset,
         helper_number: Callable[[str], int],
         declared: Declared | None = None,
+        template: Callable[[Ct, Assembly], int] = lambda target, assembly: 0,
         sets: Store | None = None,
     ) -> None:
         self.ruleset = ruleset
         self.sets = sets
-        self.assembly = Assembly(ruleset.family, helper_number=helper_number, declared=declared or declare())
+        self.assembly = Assembly(
+            ruleset.family, helper_number=helper_number, template=template, declared=declared or declare()
+        )
         if sets is not None:
             self.assembly.set_number = sets.number
         self.rules = bytearray()
@@ -147,6 +151,7 @@ class Compiler:
         """A chain's rules and its end."""
         for rule in chain.rules:
             self.assembly.place = rule.line, rule.column
+            self.assembly.protocol = 0 if rule.protocol_invert else rule.protocol or 0
             try:
                 conditions = self.conditions(rule)
                 act = self.action(table, rule)
@@ -224,19 +229,20 @@ def compile_ruleset(
     remember: bool = True,
     classify: bool = True,
     helper_number: Callable[[str], int] = lambda name: 0,
+    template: Callable[[Ct, Assembly], int] = lambda target, assembly: 0,
     declared: Declared | None = None,
     sets: Store | None = None,
 ) -> Rules:
     """A ruleset as the core evaluates it, its counters included.
 
-    `helper_number` gives the engine's number of a helper that CT attaches; it may refuse the name with a ValueError;
-    `declared` is what the engine was told of its host, `sets` the sets that rules may name.
+    `helper_number` gives the engine's number of a helper, `template` that of what a CT rule asks; either may refuse
+    with a ValueError; `declared` is what the engine was told of its host, `sets` the sets that rules may name.
     Without `remember` no packet's path is kept for the next one of its connection: every packet is walked through the
     rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel
     would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
     ruleset.check()
-    return Compiler(ruleset, helper_number, declared, sets).compiled(remember, classify)
+    return Compiler(ruleset, helper_number, declared, template, sets).compiled(remember, classify)
 
 
 def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:

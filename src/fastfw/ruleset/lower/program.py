@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastfw.core.program import OPS
 from fastfw.declared import Declared, declare
 from fastfw.ruleset.errors import Refusal
+from fastfw.ruleset.ext.ct import Ct
 
 
 class Unknown(Exception):
@@ -63,7 +64,7 @@ class Assembly:
     bucket, `registers` the words that rules remember things in, `recents` stamps kept and mask of every list by name,
     `rates` hashlimit's tables by name, `crowds` connlimit's lists,
     `patterns` the interfaces' names by (beginning, wildcard). `helper_number` gives a helper's number by name,
-    `set_number` a set's,
+    `set_number` a set's, `template` that of what a CT target asks for, `protocol` is that of the rule in hand, 0: any,
     `declared` is what the engine was told.
     `notices` are what users are to be told once, each with the line and column of the first rule it is about; `place`
     is that of the rule being lowered.
@@ -84,8 +85,10 @@ class Assembly:
     notices: dict[str, tuple[int, int]] = field(default_factory=dict)
     place: tuple[int, int] = (0, 0)
     reads_payload: bool = False
+    protocol: int = 0
     helper_number: Callable[[str], int] = lambda name: 0
     set_number: Callable[[str, int], int] = no_sets
+    template: Callable[[Ct, Assembly], int] = lambda target, assembly: 0
     declared: Declared = field(default_factory=declare)
 
     def notice(self, reason: str) -> None:

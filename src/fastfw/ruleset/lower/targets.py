@@ -9,7 +9,7 @@ from fastfw.core.program import ACTIONS
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.audit import Audit, Checksum, Classify, IdleTimer, Led, Trace
 from fastfw.ruleset.ext.connmark import SetConnMark
-from fastfw.ruleset.ext.ct import MARK, Ct, NoTrack
+from fastfw.ruleset.ext.ct import Ct, NoTrack
 from fastfw.ruleset.ext.dscp import SetDscp
 from fastfw.ruleset.ext.ecn import SetEcn
 from fastfw.ruleset.ext.log import Log
@@ -68,14 +68,12 @@ def ecn(target: SetEcn, assembly: Assembly) -> Act:
 
 
 def ct(target: Ct, assembly: Assembly) -> Act:
-    """How a packet is tracked. What events are told and how long connections last stays the engine's own."""
+    """How a packet is tracked, and what holds for the connection it begins."""
     if target.notrack:
         return ACTIONS["NOTRACK"], 0, 0, 0
-    if target.zone and (target.zone_direction or target.zone == MARK):
-        raise Refusal("target `CT' cannot be carried out with a zone of one direction or of the mark")
-    if target.timeout:
-        raise Refusal("target `CT' cannot be carried out with --timeout: its policies are not known")
-    return ACTIONS["CT"], 0, target.zone, assembly.helper_number(target.helper) if target.helper else 0
+    if target.zone and target.zone_direction:
+        raise Refusal("target `CT' cannot be carried out with a zone of one direction")
+    return ACTIONS["CT"], 0, assembly.template(target, assembly), 0
 
 
 TARGETS: dict[type, Callable[[Any, Assembly], Act]] = {
