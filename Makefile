@@ -15,7 +15,7 @@ SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 EXTRAS  := dev,gateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test quick live parity bench lint format asan tsan portable coverage soak fuzz dist clean
+.PHONY: help run build test quick live parity counted bench lint format asan tsan portable coverage soak fuzz dist clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -64,6 +64,10 @@ live: build      ## the gateway in network namespaces with real programs; root
 
 # The short form measures the same things on smaller tables and files.
 SHORT_BENCH := FASTFW_BENCH_CONNECTIONS=1000,100000 FASTFW_BENCH_REPLAY_PACKETS=200000 FASTFW_BENCH_CAPTURE_MB=32
+
+counted: build   ## random rulesets, every rule's counters against the kernel's; root
+	@.ci/need test
+	$(PY) -m tests.kernel.counted $(COUNTED)
 
 bench: build     ## the measurements; BENCH=short for a quick look
 	$(if $(filter short,$(BENCH)),$(SHORT_BENCH)) $(PY) -m pytest -q bench

@@ -5,6 +5,7 @@ from fastfw.connection import Connection
 from fastfw.core.decision import Decision
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import Engine, SettingError, Settings
+from fastfw.logs import LogRecord
 from fastfw.ruleset import Chain, Rule, Ruleset, RulesetError, RulesetNotice, Table
 from fastfw.timeouts import TimeoutPolicy
 
@@ -15,6 +16,7 @@ __all__ = [
     "Connection",
     "Decision",
     "Engine",
+    "LogRecord",
     "Rule",
     "Ruleset",
     "RulesetError",

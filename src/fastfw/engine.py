@@ -36,6 +36,7 @@ from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, r
 from fastfw.core.terms import Hook, Reason
 from fastfw.declared import declare
 from fastfw.helpers import Helper, HelperError, Spec, find, parse_spec
+from fastfw.logs import LogRecord, log_records
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
 from fastfw.ruleset.errors import RulesetNotice
@@ -51,6 +52,9 @@ Bytes = npt.NDArray[np.uint8] | bytes | bytearray | memoryview | mmap.mmap
 
 COUNT = "nf_conntrack_count"
 """The sysctl that tells how many connections there are, and that nobody sets."""
+
+LOG_ROOM, LOG_SNAP = 1 << 24, 65_535
+"""Records that may be kept, and bytes of each packet."""
 
 HOOKS = {"FORWARD": Hook.HOOK_FORWARD, "INPUT": Hook.HOOK_INPUT, "OUTPUT": Hook.HOOK_OUTPUT}
 
@@ -137,7 +141,9 @@ class Engine(Core):
     `ipset save` (SetError, a ValueError: it is none); those that elements leave after a time do so by the packets'
     clock, from the first packet on that asks for one. `seed` fixes the table's hash (88 bytes) for
     tests; it is random by default, which is what keeps an attacker from choosing colliding connections. `timeouts`
-    are the policies that rules may name with `-j CT --timeout`.
+    are the policies that rules may name with `-j CT --timeout`. `queues` are the numbers of the queues somebody reads
+    (None: all of them): a packet that a rule hands to another is dropped, or with `--queue-bypass` accepted, as the
+    kernel does.
     """
 
     def __init__(
@@ -153,6 +159,7 @@ class Engine(Core):
         assume: Mapping[str, bool] | None = None,
         time_zone: int | None = None,
         sets: Sets | str | None = None,
+        queues: Iterable[int] | None = None,
         seed: bytes | None = None,
         timeouts: Mapping[str, TimeoutPolicy] | None = None,
     ) -> None:
@@ -165,6 +172,7 @@ class Engine(Core):
         for name, value in (settings or {}).items():
             values[name] = check_setting(name, value)
         super().__init__(values, seed if seed is not None else secrets.token_bytes(88), time.time_ns)
+        self._read_queues(queues)
         for helper in helpers:
             self.attach(helper)
         self._policies = {name: (policy, policy.by_slot(values)) for name, policy in (timeouts or {}).items()}
@@ -212,7 +220,8 @@ class Engine(Core):
                     declared=self.declared,
                     sets=self._sets,
                 )
-                compiled.append((family, program, pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)))
+                program.source = pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)
+                compiled.append((family, program, program.source))
         for family, program, copy in compiled:
             if program is not None and program.wants_accounting and not self.settings["nf_conntrack_acct"]:
                 self.settings["nf_conntrack_acct"] = 1  # as the kernel does when such a rule is loaded
@@ -398,6 +407,18 @@ class Engine(Core):
             )
             for moment, kind, why, what, entry, extra in table.tolist()
         ], lost
+
+    def watch_logs(self, room: int = 4096, snap: int = 128) -> None:
+        """Begin to note the packets that LOG, NFLOG and TRACE rules tell of, `room` records at most until they are
+        taken, with up to `snap` bytes of each packet; 0: no longer."""
+        if not 0 <= room <= LOG_ROOM or not 0 <= snap <= LOG_SNAP:
+            raise ValueError(f"room: 0 to {LOG_ROOM}, snap: 0 to {LOG_SNAP} expected, not {room}, {snap}")
+        self._open_logs(room, snap)
+
+    def logs(self) -> tuple[list[LogRecord], int]:
+        """What rules told of since the last call, oldest first, and how many records came to be forgotten unread."""
+        parts, lost = self._take_logs()
+        return log_records(parts, self._interface_names()), lost
 
     def save_state(self, path: str | os.PathLike[str]) -> int:
         """Write the table to a file, whole or not at all; returns how many connections. OSError where it cannot be."""

@@ -7,6 +7,7 @@ from tests.core.talk import SECOND
 from tests.traffic import packets as p
 
 import fastfw
+from fastfw.ruleset.ext.reject import ANSWERS
 
 A, B = p.address("10.1.0.1"), p.address("10.2.0.1")
 RULES = "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A FORWARD -p udp -j DROP\nCOMMIT\n"
@@ -75,3 +76,46 @@ def test_a_decision_cannot_be_changed() -> None:
         d.verdict = "DROP"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         d.mark = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("family", "answer"),
+    [(family, answer) for family, answers in ANSWERS.items() for answer in answers],
+)
+def test_a_refusal_says_what_it_is_answered_with(family: int, answer: str) -> None:
+    """Every --reject-with of either family comes back by its name, and only with a REJECT."""
+    rules = fastfw.Ruleset.parse(f"*filter\n-A FORWARD -p tcp -j REJECT --reject-with {answer}\nCOMMIT\n", family)
+    fw = fastfw.Engine(rules4=rules if family == 4 else None, rules6=rules if family == 6 else None)
+    ends = [p.address(text) for text in (("10.1.0.1", "10.2.0.1") if family == 4 else ("fd00:1::1", "fd00:2::1"))]
+    for _ in range(3):
+        decision = fw.decide(p.tcp_packet(*ends, 1, 2, 2))
+        assert (decision.verdict, decision.reject, decision.queue) == ("REJECT", answer, None)
+    assert fw.decide(p.udp_packet(*ends, 1, 2)).reject is None
+
+
+def test_a_queue_is_chosen_and_named() -> None:
+    """A balanced queue depends on the two hosts alone; a queue nobody reads drops, or with bypass passes on."""
+    text = (
+        "*filter\n-A FORWARD -p tcp -j NFQUEUE --queue-balance 3:6 --queue-bypass\n-A FORWARD -p udp -j QUEUE\n"
+        "-A FORWARD -p icmp -j NFQUEUE --queue-num 7\nCOMMIT\n*security\n-A FORWARD\nCOMMIT\n"
+    )
+    rules = fastfw.Ruleset.parse(text)
+    fw = fastfw.Engine(rules)
+    hosts = [p.address(f"10.1.0.{i}") for i in range(1, 60)]
+    chosen = {(a, b): fw.decide(p.tcp_packet(a, b, 1, 2, 2)).queue for a in hosts[:8] for b in hosts[8:]}
+    assert set(chosen.values()) == {3, 4, 5, 6}
+    assert all(fw.decide(p.tcp_packet(b, a, 9, 8, 2)).queue == queue for (a, b), queue in chosen.items())
+    decision = fw.decide(p.tcp_packet(*hosts[:2], 1, 2, 2))
+    assert decision.queue_bypass
+    assert fw.decide(p.udp_packet(*hosts[:2], 1, 2)).queue == 0
+    assert not fw.decide(p.udp_packet(*hosts[:2], 1, 2)).queue_bypass
+
+    unread = fastfw.Engine(rules, queues=[7])
+    passed = unread.decide(p.tcp_packet(*hosts[:2], 1, 2, 2))
+    assert (passed.verdict, passed.queue, passed.rule) == ("ACCEPT", None, "filter:FORWARD:rule:1")
+    dropped = unread.decide(p.udp_packet(*hosts[:2], 1, 2))
+    assert (dropped.verdict, dropped.reason) == ("DROP", "queue_unread")
+    assert unread.decide(p.echo(*hosts[:2], 1, 1)).queue == 7
+    assert unread.ruleset().tables["security"].chains["FORWARD"].rules[0].packets == 1  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="65536"):
+        fastfw.Engine(queues=[65536])

@@ -37,7 +37,9 @@ class Reader(Helper):
 class Talk:
     """A TCP connection through an engine with one helper."""
 
-    def __init__(self, helper: Helper, port: int = 5000, engine: fastfw.Engine | None = None, first: int = 1000) -> None:
+    def __init__(
+        self, helper: Helper, port: int = 5000, engine: fastfw.Engine | None = None, first: int = 1000
+    ) -> None:
         settings = {"nf_conntrack_tcp_be_liberal": 1}
         self.engine = engine or fastfw.Engine(helpers=[helper], settings=settings)
         self.port, self.first = port, first

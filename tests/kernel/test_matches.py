@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.kernel.counted import counted_otherwise
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
-from tests.kernel.test_counters import STANDARD, counted_otherwise
+from tests.kernel.test_counters import STANDARD
 from tests.traffic import packets
 from tests.traffic.generate import generate
 from tests.traffic.rare import rare

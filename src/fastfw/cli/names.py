@@ -41,8 +41,17 @@ def why(reason: int, link_reason: int) -> str:
     return LINK_REASONS[link_reason] if link_reason else reason_name(reason)
 
 
+class _Any(str):
+    """Stands in a sentence for a number, whatever form the sentence gives it."""
+
+    def __format__(self, form: str) -> str:
+        return str(self)
+
+
 def meaning(reason: int, link_reason: int) -> str:
     """The same in a sentence that holds for all such packets: N and M stand for each one's numbers."""
     if link_reason:
         return LINK_MEANINGS[LINK_REASONS[link_reason]]
-    return SENTENCES[Reason(reason)].format("N", "M", flags="...", state="...") if reason else ""
+    if not reason:
+        return ""
+    return SENTENCES[Reason(reason)].format(_Any("N"), _Any("M"), flags="...", state="...", sctp="...")

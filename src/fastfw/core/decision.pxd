@@ -12,6 +12,8 @@ cdef class Decision:
     cdef uint8_t direction_code
     cdef uint16_t reason_code
     cdef int32_t rule_index
+    cdef uint32_t answer
+    cdef uint8_t family
     cdef uint32_t detail_a
     cdef uint32_t detail_b
     cdef object rules                    # names the rule; None without one

@@ -1,5 +1,8 @@
 """One packet's decision as a Python object; names are made when they are asked for."""
 
+REJECTS: dict[int, dict[int, str]]
+"""What a REJECT rule answers with, by family: the errors of ICMP and ICMPv6 by type << 8 | code, and the reset."""
+
 class Decision:
     """What the engine decided of one packet."""
 
@@ -30,6 +33,19 @@ class Decision:
     @property
     def rule(self) -> str | None:
         """The rule or policy that decided, as TRACE names it (`filter:FORWARD:rule:3`); None where none did."""
+
+    @property
+    def reject(self) -> str | None:
+        """What a REJECT rule answers with, by iptables' name (`icmp-port-unreachable`, `tcp-reset`); None for any other
+        verdict."""
+
+    @property
+    def queue(self) -> int | None:
+        """The queue that a QUEUE or NFQUEUE rule chose, 0 to 65535; None for any other verdict."""
+
+    @property
+    def queue_bypass(self) -> bool:
+        """Whether the packet passes on to the next table where nobody reads that queue."""
 
     @property
     def reason(self) -> str | None:

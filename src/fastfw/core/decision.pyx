@@ -1,9 +1,22 @@
 """One packet's decision as a Python object; names are made when they are asked for."""
 from fastfw.core.reasons import sentence
 from fastfw.core.terms import Reason
+from fastfw.core.terms cimport VERDICT_QUEUE, VERDICT_REJECT
+from fastfw.core.wire cimport ANSWER_BYPASS, ANSWER_RESET
 
 cdef tuple VERDICTS = ("-", "ACCEPT", "DROP", "REJECT", "HOLD", "QUEUE")
 cdef tuple STATES = ("-", "NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED")
+
+# What a REJECT rule answers with: names of the ICMP (RFC 792, 1122, 1812) and ICMPv6 (RFC 4443) errors by type << 8 |
+# code, and the TCP reset.
+REJECTS = {
+    4: {0x300: "icmp-net-unreachable", 0x301: "icmp-host-unreachable", 0x302: "icmp-proto-unreachable",
+        0x303: "icmp-port-unreachable", 0x309: "icmp-net-prohibited", 0x30a: "icmp-host-prohibited",
+        0x30d: "icmp-admin-prohibited", ANSWER_RESET: "tcp-reset"},
+    6: {0x100: "icmp6-no-route", 0x101: "icmp6-adm-prohibited", 0x103: "icmp6-addr-unreachable",
+        0x104: "icmp6-port-unreachable", 0x105: "icmp6-policy-fail", 0x106: "icmp6-reject-route",
+        ANSWER_RESET: "tcp-reset"},
+}
 
 
 cdef class Decision:
@@ -32,6 +45,22 @@ cdef class Decision:
         if self.rule_index < 0 or self.rules is None:
             return None
         return self.rules.rule_name(self.rule_index)
+
+    @property
+    def reject(self):
+        """What a REJECT rule answers with, by iptables' name (`icmp-port-unreachable`, `tcp-reset`); None for any other
+        verdict."""
+        return REJECTS[self.family][self.answer] if self.verdict_code == VERDICT_REJECT else None
+
+    @property
+    def queue(self):
+        """The queue that a QUEUE or NFQUEUE rule chose, 0 to 65535; None for any other verdict."""
+        return self.answer & 0xffff if self.verdict_code == VERDICT_QUEUE else None
+
+    @property
+    def queue_bypass(self):
+        """Whether the packet passes on to the next table where nobody reads that queue."""
+        return self.verdict_code == VERDICT_QUEUE and self.answer & ANSWER_BYPASS != 0
 
     @property
     def reason(self):

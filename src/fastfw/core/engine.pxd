@@ -5,6 +5,7 @@ from fastfw.core.conntrack cimport Tracker
 from fastfw.core.decision cimport Decision
 from fastfw.core.helping cimport Attached
 from fastfw.core.defrag cimport Defrag
+from fastfw.core.program cimport Logs, Rewrite
 from fastfw.core.rules cimport Program, Rules
 from fastfw.core.wire cimport Packet
 
@@ -49,6 +50,11 @@ cdef class Core:
     cdef Program *program4           # NULL: everything is accepted
     cdef Program *program6
     cdef uint32_t path_base[2]       # IPv4, IPv6: the first path id that no ruleset so far has used
+    cdef Logs logs
+    cdef Rewrite rewrite
+    cdef uint64_t *queues            # malloc'ed, a bit for each queue that is read; NULL: all are
+    cdef list kept_logs              # (records, packets, IPv4's rules, IPv6's) of rulesets no longer in force
+    cdef uint64_t lost_logs
     cdef dict interfaces             # name -> number
     cdef dict templates              # what a CT rule asks for -> number
     cdef Attached attached           # the helpers
@@ -59,6 +65,7 @@ cdef class Core:
     # held.
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil
+    cdef int keep_logs(self) except -1
     cdef uint16_t interface(self, str name) except? 0
     cdef Decision decision(self, const Packet *p)
     # Whether anybody looks into payload, so that a driver must not cut packets. Needs no lock.

@@ -4,7 +4,7 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastfw.core.bytes cimport likely, prefetch_read, unlikely
@@ -24,8 +24,10 @@ from fastfw.core.flows cimport (
 )
 from fastfw.core.gre cimport gre_keys_free
 from fastfw.core.helping cimport Attached, helped_is_there
+from fastfw.core.logs cimport logs_free, logs_open, logs_take
+from fastfw.core.rewrite cimport rewrite_free, rewrite_reserve, rewrite_undo
 from fastfw.core.rules cimport (
-    Rules, routing_refuses, rules_before, rules_follow, rules_judge, rules_next_base,
+    Rules, routing_refuses, rules_before, rules_follow, rules_forget_paths, rules_judge, rules_next_base,
 )
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.settings cimport SET_ACCT, SET_CHECKSUM, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
@@ -95,6 +97,8 @@ cdef inline void judge(Core self, Packet *p) noexcept nogil:
     p.state = STATE_NONE
     p.direction = 0
     p.entry = NO_FLOW
+    p.traced = 0
+    p.answer = 0
     p.verdict = VERDICT_ACCEPT
     if p.now < t.now:
         p.now = t.now
@@ -153,6 +157,8 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
         p.hash = flows_hash(&t.flows, &p.key)
         p.candidate = NO_FLOW
     judge(self, p)
+    if unlikely(self.rewrite.data != NULL):
+        rewrite_undo(&self.rewrite, p)
     # the datagram's bytes are the reassembly's: the caller gets its own fragment back, and kind alone tells that its
     # datagram was judged
     p.data = data
@@ -173,6 +179,7 @@ cdef class Core:
         self.interfaces = {"": 0}
         self.templates = {}
         self.attached = Attached()
+        self.kept_logs = []
 
     def __init__(self, dict settings, bytes seed, clock):
         """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash; `clock`
@@ -198,6 +205,9 @@ cdef class Core:
         flows_free(&self.tracker.flows)
         expects_free(&self.tracker.expects)
         events_free(&self.tracker.events)
+        logs_free(&self.logs)
+        rewrite_free(&self.rewrite)
+        free(self.queues)
         gre_keys_free(&self.tracker.gre_keys)
         free(self.tracker.templates)
         defrag_free(&self.defrag)
@@ -268,6 +278,11 @@ cdef class Core:
             for name, number in self.interfaces.items():
                 rules.bind_interface(number, name)
             program = &rules.program
+            program.logs = &self.logs
+            program.rewrite = &self.rewrite
+            program.queues = self.queues
+            if program.rewrites and rewrite_reserve(&self.rewrite) < 0:
+                raise MemoryError("no memory for packets whose headers rules change")
         cdef Program **place = &self.program4 if family == 4 else &self.program6
         cdef uint32_t *base = &self.path_base[family == 6]
         cdef bint reads = rules is not None and rules.reads_payload
@@ -275,17 +290,35 @@ cdef class Core:
             self.reads_payload[family == 6] = 1
         with nogil:
             pthread_mutex_lock(&self.lock)
+        try:
+            self.keep_logs()
             if place[0] != NULL:
                 base[0] = rules_next_base(place[0])
             if program != NULL:
                 rules_follow(program, &self.tracker, base[0])
+                rules_forget_paths(program, &self.tracker)
             place[0] = program
+            if family == 4:
+                self.rules4 = rules
+            else:
+                self.rules6 = rules
+        finally:
             pthread_mutex_unlock(&self.lock)
         self.reads_payload[family == 6] = reads
-        if family == 4:
-            self.rules4 = rules
-        else:
-            self.rules6 = rules
+
+    def _read_queues(self, numbers):
+        """Tell which queues are read; None: all of them. Before the first ruleset."""
+        cdef uint32_t number
+        if numbers is None:
+            return
+        self.queues = <uint64_t *> calloc(1024, sizeof(uint64_t))
+        if self.queues == NULL:
+            raise MemoryError("no memory for the queues")
+        for one in numbers:
+            number = one
+            if number > 65535:
+                raise ValueError(f"queues: numbers from 0 to 65535 expected, not {one}")
+            self.queues[number >> 6] |= <uint64_t> 1 << (number & 63)
 
     def _rules(self, int family):
         return self.rules4 if family == 4 else self.rules6
@@ -331,6 +364,55 @@ cdef class Core:
             pthread_mutex_unlock(&self.lock)
         return number
 
+    # -- logs -----------------------------------------------------------------------------------------------------
+
+    def _open_logs(self, uint32_t room, uint32_t snap):
+        """Begin to keep the last `room` logged packets, `snap` bytes of each; 0: none any more."""
+        cdef int failed
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            failed = logs_open(&self.logs, room, snap)
+            if self.program4 != NULL:
+                rules_forget_paths(self.program4, &self.tracker)
+            if self.program6 != NULL:
+                rules_forget_paths(self.program6, &self.tracker)
+            pthread_mutex_unlock(&self.lock)
+        self.kept_logs = []
+        self.lost_logs = 0
+        if failed:
+            raise MemoryError(f"no memory for {room} logged packets")
+
+    cdef int keep_logs(self) except -1:
+        """Move what the ring holds to the list, with the rulesets in force; the oldest go where room is short. The lock
+        is held."""
+        cdef uint64_t waiting = self.logs.written - self.logs.read
+        if not waiting:
+            return 0
+        if waiting > self.logs.room:
+            self.lost_logs += waiting - self.logs.room
+        records, packets = logs_take(&self.logs)
+        self.kept_logs.append((records, packets, self.rules4, self.rules6))
+        while len(self.kept_logs) > 1 and sum(len(part[1]) for part in self.kept_logs) > self.logs.room:
+            self.lost_logs += len(self.kept_logs.pop(0)[1])
+        return 0
+
+    def _take_logs(self):
+        """[(records of dtype LOG, the bytes kept of each packet, IPv4's ruleset, IPv6's)] since the last call, oldest
+        first, and how many records were lost unread."""
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            self.keep_logs()
+            taken, self.kept_logs = self.kept_logs, []
+            lost, self.lost_logs = self.lost_logs, 0
+        finally:
+            pthread_mutex_unlock(&self.lock)
+        return taken, lost
+
+    def _interface_names(self):
+        """The interfaces' names by number."""
+        return list(self.interfaces)
+
     # -- packets --------------------------------------------------------------------------------------------------
 
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil:
@@ -353,6 +435,8 @@ cdef class Core:
                 p.candidate = flows_guess(&t.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
             if i >= 2 * AHEAD:
                 judge(self, batch + i - 2 * AHEAD)
+                if unlikely(self.rewrite.data != NULL):
+                    rewrite_undo(&self.rewrite, batch + i - 2 * AHEAD)
         conntrack_sweep(t, (n >> 3) + 1)
         if unlikely(self.defrag.queues != 0):
             defrag_expire(&self.defrag, t.now)
@@ -463,6 +547,8 @@ cdef class Core:
         d.reason_code = p.reason
         d.rule_index = p.rule
         d.mark = p.mark
+        d.answer = p.answer
+        d.family = p.family
         d.detail_a = p.detail[0]
         d.detail_b = p.detail[1]
         d.rules = self.rules4 if p.family == 4 else self.rules6

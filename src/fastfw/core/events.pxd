@@ -40,4 +40,6 @@ ctypedef struct Events:
 
 cdef int events_watch(Events *v, uint32_t room) noexcept nogil
 cdef void events_free(Events *v) noexcept nogil
-cdef void events_note(Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x) noexcept nogil
+cdef void events_note(
+    Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x
+) noexcept nogil

@@ -26,7 +26,9 @@ cdef void events_free(Events *v) noexcept nogil:
     memset(v, 0, sizeof(Events))
 
 
-cdef void events_note(Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x) noexcept nogil:
+cdef void events_note(
+    Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x
+) noexcept nogil:
     """Keep one event; `x` may be NULL. Somebody watches."""
     cdef Event *one = v.ring + v.written % v.room
     one.time = time

@@ -31,7 +31,8 @@ ctypedef struct Path:       # 64 bytes
     uint16_t hit_count
     uint8_t verdict
     uint8_t sets_connmark
-    uint64_t unused
+    uint32_t answer         # of the verdict, as in Packet
+    uint32_t unused
 
 
 ctypedef struct Paths:

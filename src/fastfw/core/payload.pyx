@@ -47,6 +47,7 @@ cdef inline uint8_t lower(uint8_t letter) noexcept nogil:
 
 
 cdef void payload_header(const Look *look, uint8_t *copy, uint32_t size) noexcept nogil:
+    """The packet's first bytes, its IP header at least, as they are by now: forwarding and targets have changed it."""
     cdef uint32_t header = (look.p.data[0] & 15) * 4
     cdef uint16_t sum
     memcpy(copy, look.p.data, size)

@@ -108,8 +108,8 @@ cpdef enum Action:
     ACT_NEXT = 0            # counts, and the next rule follows
     ACT_ACCEPT
     ACT_DROP
-    ACT_REJECT
-    ACT_QUEUE
+    ACT_REJECT              # a: the answer, see Packet
+    ACT_QUEUE               # a: first queue << 16 | last queue, b: 1: what nobody reads is accepted
     ACT_RETURN
     ACT_JUMP                # a: the chain's first rule
     ACT_GOTO
@@ -125,6 +125,11 @@ cpdef enum Action:
     ACT_NOTRACK
     ACT_CT                  # a: template (conntrack.pxd), 0: none; the first that a packet meets holds
     ACT_SET                 # a: place in `numbers`; see sets.pxd
+    ACT_LOG                 # a: a LogKind
+    ACT_TRACE               # every rule that the packet meets from here on is told of
+    ACT_TCP_MSS             # a: the segment size at most
+    ACT_TCP_STRIP           # a: place in `numbers` of 256 bits, the kinds of options to go
+    ACT_TCP_ECN             # flags = flags & ~b | a; likewise the traffic class by the bits above 8
 
 
 ctypedef struct Predicate:  # 20 bytes
@@ -240,6 +245,25 @@ ctypedef struct Watch:
     uint8_t transport[WATCHED_TRANSPORT]
 
 
+# What LOG, NFLOG and TRACE have told of; logs.pxd says how.
+ctypedef struct Logs:
+    uint8_t *ring           # malloc'ed, room records of `stride` bytes; NULL: nobody reads
+    uint32_t room
+    uint32_t snap           # bytes of a packet that are kept at most
+    uint64_t stride
+    uint64_t written        # records ever
+    uint64_t read           # of those, taken; what is between and older than room is lost
+
+
+# A packet's copy with its TCP header changed, and where the packet lies itself; rewrite.pxd says how it is used. An
+# engine has one, which lasts until its packet is judged.
+ctypedef struct Rewrite:
+    uint8_t *copy           # malloc'ed once a ruleset needs it
+    const uint8_t *data     # the packet's own; NULL: nothing was changed
+    uint32_t have
+    uint32_t length
+
+
 cdef enum:
     HOOKS = 3
     STAGES = 6
@@ -260,7 +284,8 @@ ctypedef struct Program:
     uint32_t rule_count
     uint32_t status_mask    # status bits that rules look at
     uint8_t looks_at_connmark
-    uint8_t remember        # 1: paths are remembered
+    uint8_t remember        # 1: paths are remembered now
+    uint8_t remembers       # 1: they may be
     uint8_t family
     uint8_t before_hooks    # hooks at which table raw has a chain, a bit each
     Stage before[HOOKS]     # table raw
@@ -271,6 +296,11 @@ ctypedef struct Program:
     void *amounts           # tables that grow: Amounts of amounts.pxd
     void *sets              # Sets of sets.pxd, NULL: none; whoever put the ruleset in force owns them
     Watch *watch            # NULL: nobody watches
+    Logs *logs              # the engine's, as the next two
+    Rewrite *rewrite
+    const uint64_t *queues  # a bit each: somebody reads it; NULL: all of them
+    uint8_t traces          # a rule begins a trace
+    uint8_t rewrites        # a rule changes TCP headers
 
 
 # What a walk knows of its packet.

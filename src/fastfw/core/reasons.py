@@ -86,6 +86,7 @@ SENTENCES = {
     Reason.TABLE_FULL: "the table is full and no connection in reach can be evicted",
     Reason.INSERT_FAILED: "the connection found no place in the table",
     Reason.HELPER_DROP: "the connection's helper cannot follow it",
+    Reason.QUEUE_UNREAD: "nobody reads the queue that a rule handed it to",
 }
 
 WITH_NAMES = {

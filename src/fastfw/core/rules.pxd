@@ -14,6 +14,7 @@ cdef class Rules:
     cdef SetStore store                  # the sets that rules name, None: none
     cdef readonly tuple chains           # (table, chain, index of its first rule, index of its end) in order
     cdef public bint wants_accounting    # a rule asks what connections have carried
+    cdef public object source            # what its maker wants to keep beside it
     cdef public tuple notices            # (reason, line, column) of what users are to be told
     cdef public bint reads_payload       # a rule looks beyond the transport header
     cdef list patterns                   # (beginning of a name, whether more may follow) of the rules' interfaces
@@ -29,5 +30,7 @@ cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil
 
 # Number a new program's paths from `base` on, so that no id in a connection's entry is mistaken for one of them.
 cdef void rules_follow(Program *program, Tracker *t, uint32_t base) noexcept nogil
+# Walk every packet's way again, and remember none that is to be told of.
+cdef void rules_forget_paths(Program *program, Tracker *t) noexcept nogil
 # The first id that none of a program's paths ever had.
 cdef uint32_t rules_next_base(const Program *program) noexcept nogil

@@ -19,6 +19,9 @@ class Rules:
     reads_payload: bool
     """Whether a rule asks what connections have carried."""
 
+    source: object
+    """What its maker wants to keep beside it."""
+
     notices: tuple[tuple[str, int, int], ...]
     """(reason, line, column) of what is not done as the kernel would do it."""
 
@@ -38,6 +41,8 @@ class Rules:
         patterns: Sequence[tuple[str, bool]],
         status_mask: int,
         looks_at_connmark: bool,
+        traces: bool,
+        rewrites: bool,
         remember: bool = True,
         classify: bool = True,
     ) -> Self: ...

@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastfw.core.amounts cimport Kept
-from fastfw.core.bytes cimport be16, be32, likely, unlikely
+from fastfw.core.bytes cimport be16, be32, likely, raw32, unlikely
 from fastfw.core.classifier cimport (
     FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, Candidates,
     Classifier, Fact, candidates_add, candidates_next, candidates_rewind, fact_address4, fact_address6, fact_port,
@@ -16,6 +16,7 @@ from fastfw.core.classifier_build cimport classifier_bind, classifier_build, cla
 from fastfw.core.conntrack cimport Tracker, conntrack_entry, conntrack_zone
 from fastfw.core.flows cimport Entry
 from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_options4_pass
+from fastfw.core.logs cimport LOG_TRACE, logs_note
 from fastfw.core.memory cimport recent_free, recent_init
 from fastfw.core.paths cimport (
     HITS, Counter, Path, paths_flush, paths_free, paths_get, paths_init, paths_intern, paths_settle,
@@ -23,19 +24,21 @@ from fastfw.core.paths cimport (
 from fastfw.core.predicates cimport predicates_hold
 from fastfw.core.program cimport (
     ACT_ACCEPT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_CT, ACT_DROP, ACT_END, ACT_GOTO,
-    ACT_JUMP, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_REJECT, ACT_RETURN, ACT_SET, ACT_TOS, ACT_TTL_ADD,
-    ACT_TTL_SET, ACT_TTL_SUBTRACT, Limit, Look, POINT_INPUT, POINT_PREROUTING, Predicate, Program, Recent, Rule, Stage,
+    ACT_JUMP, ACT_LOG, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_RETURN, ACT_SET, ACT_TCP_ECN, ACT_TCP_MSS,
+    ACT_TCP_STRIP, ACT_TOS, ACT_TRACE, ACT_TTL_ADD, ACT_TTL_SET, ACT_TTL_SUBTRACT, Limit, Look, POINT_INPUT,
+    POINT_PREROUTING, Predicate, Program, Recent, Rule, Stage,
 )
+from fastfw.core.rewrite cimport rewrite_act
 from fastfw.core.sets cimport Sets, set_change
 from fastfw.core.setstore cimport SetStore
 from fastfw.core.terms cimport (
-    EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, REASON_NONE, STATE_UNTRACKED, TTL_EXPIRED,
-    VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
+    EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, QUEUE_UNREAD, REASON_NONE, STATE_UNTRACKED,
+    TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
 )
 from fastfw.core.watch cimport watch_rule
 from fastfw.core.wire cimport (
-    KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, NO_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_ICMP,
-    PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
+    ANSWER_BYPASS, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS,
+    PROTO_ICMP, PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
 )
 
 cdef enum:
@@ -186,8 +189,39 @@ cdef inline uint32_t shifted(uint32_t mark, int shift) noexcept nogil:
     return mark << shift if shift >= 0 else mark >> -shift
 
 
-cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
-    """A target after which the next rule follows."""
+cdef uint32_t mixed_addresses(const Look *look) noexcept nogil:
+    """A number that both directions between two hosts have in common, and that outsiders cannot tell beforehand."""
+    cdef const uint8_t *at = look.p.data + (12 if look.p.family == 4 else 8)
+    cdef uint32_t size = 4 if look.p.family == 4 else 16
+    cdef uint64_t one = 0, other = 0
+    cdef uint32_t i
+    for i in range(0, size, 4):
+        one += (raw32(at + i) + <uint64_t> i) * look.tracker.flows.secret[i >> 2]
+        other += (raw32(at + size + i) + <uint64_t> i) * look.tracker.flows.secret[i >> 2]
+    return <uint32_t> ((one >> 32) + (other >> 32))
+
+
+cdef uint8_t queued(Look *look, const Rule *rule) noexcept nogil:
+    """The verdict of a QUEUE or NFQUEUE rule; the queue that it chose is left in p.answer."""
+    cdef uint32_t first = rule.a >> 16
+    cdef uint32_t queues = (rule.a & 0xffff) - first + 1
+    cdef uint32_t number = first
+    cdef const uint64_t *read = look.program.queues
+    if queues > 1:
+        number += <uint32_t> (<uint64_t> mixed_addresses(look) * queues >> 32)
+        look.varies = 1
+    look.p.answer = number | (ANSWER_BYPASS if rule.b else 0)
+    if read == NULL or read[number >> 6] >> (number & 63) & 1:
+        return VERDICT_QUEUE
+    if rule.b:
+        return VERDICT_ACCEPT
+    look.p.reason = QUEUE_UNREAD
+    look.varies = 1
+    return VERDICT_DROP
+
+
+cdef inline bint act(Look *look, const Rule *rule) noexcept nogil:
+    """A target after which the next rule follows; 1: it drops the packet."""
     cdef Packet *p = look.p
     cdef Entry *e = look.e
     if rule.action == ACT_MARK:
@@ -215,6 +249,14 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
         look.ttl = <uint8_t> (look.ttl + rule.a if look.ttl + rule.a < 255 else 255)
     elif rule.action == ACT_TTL_SUBTRACT:
         look.ttl = <uint8_t> (look.ttl - rule.a if look.ttl > rule.a else 0)
+    elif rule.action == ACT_LOG:
+        if look.program.logs.ring != NULL:
+            logs_note(look, <uint32_t> (rule - look.program.rules), <int> rule.a)
+            look.varies = 1
+    elif rule.action == ACT_TRACE:
+        p.traced = look.program.logs.ring != NULL
+    elif rule.action == ACT_TCP_MSS or rule.action == ACT_TCP_STRIP or rule.action == ACT_TCP_ECN:
+        return rewrite_act(look, rule)
     elif e != NULL:
         if rule.action == ACT_CONNMARK_SET:
             e.mark = shifted((e.mark & ~rule.b) ^ rule.a, rule.shift)
@@ -222,6 +264,7 @@ cdef inline void act(Look *look, const Rule *rule) noexcept nogil:
             e.mark = (e.mark & ~rule.a) ^ shifted(p.mark & rule.b, rule.shift)
         elif rule.action == ACT_CONNMARK_RESTORE:
             p.mark = (p.mark & ~rule.b) ^ shifted(e.mark & rule.a, rule.shift)
+    return False
 
 
 cdef inline void count(Look *look, uint32_t at) noexcept nogil:
@@ -275,6 +318,8 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
             if unlikely(look.hotdrop):
                 look.p.rule = <int32_t> at
                 return VERDICT_DROP
+        if unlikely(look.p.traced):
+            logs_note(look, at, LOG_TRACE)
         if rule.action == ACT_NEXT:
             at += 1
         elif rule.action <= ACT_QUEUE:
@@ -283,7 +328,10 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
                 return VERDICT_ACCEPT
             if rule.action == ACT_DROP:
                 return VERDICT_DROP
-            return VERDICT_REJECT if rule.action == ACT_REJECT else VERDICT_QUEUE
+            if rule.action == ACT_QUEUE:
+                return queued(look, rule)
+            look.p.answer = rule.a
+            return VERDICT_REJECT
         elif rule.action == ACT_JUMP:
             program.stack[depth] = at + 1
             depth += 1
@@ -300,7 +348,9 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
             else:
                 at = end = stage.policy
         else:
-            act(look, rule)
+            if unlikely(act(look, rule)):
+                look.p.rule = <int32_t> at
+                return VERDICT_DROP
             at += 1
 
 
@@ -325,6 +375,12 @@ cdef void rules_follow(Program *program, Tracker *t, uint32_t base) noexcept nog
             t.flows.entries[i].path[0] = 0
             t.flows.entries[i].path[1] = 0
     program.paths.base = base if base else 1
+
+
+cdef void rules_forget_paths(Program *program, Tracker *t) noexcept nogil:
+    program.remember = program.remembers and not (program.traces and program.logs.ring != NULL)
+    paths_flush(&program.paths, program.counters)
+    rules_follow(program, t, program.paths.base)
 
 
 cdef uint32_t rules_next_base(const Program *program) noexcept nogil:
@@ -372,7 +428,7 @@ cdef void judge_slowly(Program *program, Tracker *t, Packet *p, Entry *e, uint64
             decided = stage.decides
         stage += 1
     p.rule = chosen
-    if not context or look.varies:
+    if not context or look.varies or p.traced:
         return
     path.context = context
     path.mark = p.mark
@@ -381,6 +437,7 @@ cdef void judge_slowly(Program *program, Tracker *t, Packet *p, Entry *e, uint64
     path.rule = chosen
     path.hit_count = <uint16_t> look.hit_count
     path.verdict = p.verdict
+    path.answer = p.answer
     id = paths_intern(&program.paths, &path, look.hits)
     if unlikely(id == 0):
         paths_flush(&program.paths, program.counters)
@@ -404,6 +461,7 @@ cdef void rules_judge(Program *program, Tracker *t, Packet *p) noexcept nogil:
             p.verdict = path.verdict
             p.rule = path.rule
             p.mark = path.mark
+            p.answer = path.answer
             if unlikely(path.sets_connmark):
                 e.mark = path.connmark
             return
@@ -434,7 +492,7 @@ cdef class Rules:
                   const uint8_t[::1] counters, const uint8_t[::1] words, const uint8_t[::1] numbers,
                   const uint64_t[:, ::1] limits, const uint8_t[::1] registers, const uint64_t[:, ::1] recents,
                   list stages, tuple chains, list patterns, uint32_t status_mask, bint looks_at_connmark,
-                  bint remember=True, bint classify=True):
+                  bint traces, bint rewrites, bint remember=True, bint classify=True):
         cdef Program *program = &self.program
         cdef Stage *stage
         cdef uint32_t i
@@ -465,7 +523,9 @@ cdef class Rules:
         program.rule_count = <uint32_t> (rules.shape[0] / sizeof(Rule))
         program.status_mask = status_mask
         program.looks_at_connmark = looks_at_connmark
-        program.remember = remember
+        program.remember = program.remembers = remember
+        program.traces = traces
+        program.rewrites = rewrites
         for hook, point, first, policy, table in stages:
             if table == "raw":
                 stage = &program.before[<int> hook]

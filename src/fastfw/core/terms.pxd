@@ -107,3 +107,5 @@ cpdef enum Reason:
     TABLE_FULL = 128
     INSERT_FAILED = 129
     HELPER_DROP = 130
+    # dropped because nobody takes it
+    QUEUE_UNREAD = 131

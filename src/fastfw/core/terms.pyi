@@ -91,3 +91,4 @@ class Reason(IntEnum):
     TABLE_FULL = 128
     INSERT_FAILED = 129
     HELPER_DROP = 130
+    QUEUE_UNREAD = 131

@@ -79,7 +79,16 @@ ctypedef struct Packet:
     uint8_t counted      # 1: the connection's tracker took it into account
     uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
     uint16_t template    # of a CT rule for the connection that begins (conntrack.pxd), 0: none
+    uint8_t traced       # 1: every rule it meets is told of
+    uint32_t answer      # what follows from the verdict, see ANSWER_RESET
     int64_t now          # the packet's clock, ns
+
+
+# A packet's `answer`. REJECT: type << 8 | code of the ICMP error to answer with, or ANSWER_RESET. QUEUE: the queue's
+# number, and ANSWER_BYPASS where the packet is to pass if nobody reads it.
+cdef enum:
+    ANSWER_RESET = 0x10000
+    ANSWER_BYPASS = 0x10000
 
 
 cdef enum:

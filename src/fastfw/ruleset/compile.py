@@ -211,6 +211,8 @@ class Compiler:
             list(assembly.patterns),
             assembly.status_mask,
             assembly.looks_at_connmark,
+            assembly.traces,
+            assembly.rewrites,
             remember,
             classify,
         )

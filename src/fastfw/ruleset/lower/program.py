@@ -82,6 +82,8 @@ class Assembly:
     status_mask: int = 0
     looks_at_connmark: bool = False
     wants_accounting: bool = False
+    traces: bool = False
+    rewrites: bool = False
     notices: dict[str, tuple[int, int]] = field(default_factory=dict)
     place: tuple[int, int] = (0, 0)
     reads_payload: bool = False

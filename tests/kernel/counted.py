@@ -1,0 +1,137 @@
+"""Random rulesets in the engine and in the kernel's iptables: where verdicts of packets or counters of rules differ.
+
+``python -m tests.kernel.counted --seeds 0-199 --count 10000`` prints a line a seed and every difference; ``--share
+1/4`` takes the first of four parts of the seeds. Exit status 0: none, 1: some, 2: the kernel cannot be asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
+from tests.kernel.parity import seeds
+from tests.traffic.everything import everything
+from tests.traffic.generate import generate
+from tests.traffic.rulesets import ruleset, tables
+
+import fastfw
+from fastfw.core.terms import Verdict
+
+NOT_OURS = ("OUTPUT", "POSTROUTING")
+"""Chains that count packets the kernel itself sends."""
+
+
+CLOCK_SETTLED = 960
+"""Seconds after boot. The kernel takes what is left to a connection that is not confirmed for an end on its tick count,
+which begins 300 s before it wraps to 0: until the longest timeout of a first packet, 600 s, has gone by after that,
+--ctexpire says of such a connection what depends on when the machine was started. From then on it says 0."""
+
+Make = Callable[[int, int], str]
+
+
+def settled(text: str) -> str:
+    """The rules, those that ask for the time left restricted to confirmed connections while the machine is young."""
+    if time.clock_gettime(time.CLOCK_BOOTTIME) > CLOCK_SETTLED:
+        return text
+    asks = "-m conntrack --ctstatus CONFIRMED "
+    return "\n".join(
+        line.replace("-m conntrack ", asks + "-m conntrack ", 1) if "--ctexpire" in line else line
+        for line in text.split("\n")
+    )
+
+
+def differences(seed: int, count: int, rules: Make = ruleset, settings: dict[str, int] | None = None) -> list[str]:
+    """The rules whose counters, and the packets whose verdicts, differ between the kernel and the engine.
+
+    Where the kernel's clock moved on while it judged a packet, what either end of that time makes of it is right.
+    """
+    texts = {family: settled(rules(seed, family)) for family in (4, 6)}
+    packets = generate(seed, count)
+    with Oracle(dict(settings or {}), texts[4], texts[6]) as oracle:
+        print(f"kernel {oracle.kernel}, seed {seed}, {count} packets")
+        answers = oracle.ask(packets)
+        counted = {family: fastfw.Ruleset.parse(oracle.counters(family), family) for family in (4, 6)}
+    found: list[str] = []
+    for times in (answers["time_ns"], answers["late_ns"]):
+        engine = fastfw.Engine(
+            rules4=fastfw.Ruleset.parse(texts[4], 4),
+            rules6=fastfw.Ruleset.parse(texts[6], 6),
+            settings=settings,
+            queues=(),
+        )
+        out = engine.process(*pack(packets), times, iif=IN_DEVICE, oif=OUT_DEVICE)
+        told = counted_otherwise(engine, counted)
+        told += [
+            f"packet {index}: kernel {bool(answers['answered'][index])}, ours {out['verdict'][index]}"
+            for index in np.flatnonzero((out["verdict"] == Verdict.VERDICT_ACCEPT) != answers["answered"])
+        ]
+        found = [text for text in told if text in found] if found else told
+        if not found:
+            break
+    return found
+
+
+def counted_otherwise(engine: fastfw.Engine, counted: dict[int, fastfw.Ruleset]) -> list[str]:
+    """The rules and policies for which the engine's counters are not the kernel's."""
+    found = []
+    for family, kernel in counted.items():
+        ours = engine.ruleset(family)
+        assert ours is not None
+        for name, table in ours.tables.items():
+            for chain in table.chains.values():
+                theirs = kernel.tables[name].chains[chain.name]
+                if chain.policy is not None and chain.name not in NOT_OURS:
+                    said, counts = (theirs.packets, theirs.bytes), (chain.packets, chain.bytes)
+                    if said != counts:
+                        found.append(f"{name} {chain.name} policy: kernel {said}, ours {counts}")
+                for number, (rule, their) in enumerate(zip(chain.rules, theirs.rules, strict=False), 1):
+                    said, counts = (their.packets, their.bytes), (rule.packets, rule.bytes)
+                    if said != counts:
+                        found.append(
+                            f"IPv{family} {name} {chain.name} {number}{rule.save(family)}: {said}, ours {counts}"
+                        )
+    return found
+
+
+ACCOUNTING = {"nf_conntrack_acct": 1}
+
+KINDS: dict[str, tuple[Make, dict[str, int]]] = {
+    "filter": (ruleset, {}),
+    "tables": (tables, {}),
+    "everything": (everything, ACCOUNTING),
+}
+"""What rulesets are made of, and the settings under which they are judged."""
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.kernel.counted", description=__doc__)
+    parser.add_argument("--seeds", type=seeds, default=seeds("0-199"), metavar="N[-M]", help="default 0-199")
+    parser.add_argument("--count", type=int, default=10_000, help="packets a seed (default 10000)")
+    parser.add_argument("--rules", choices=sorted(KINDS), default="everything", help="default everything")
+    parser.add_argument("--share", default="1/1", metavar="I/N", help="the I-th of N parts of the seeds (default 1/1)")
+    return parser
+
+
+def main() -> int:
+    options = arguments().parse_args()
+    reason = missing()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 2
+    rules, settings = KINDS[options.rules]
+    part, parts = (int(text) for text in options.share.split("/"))
+    wrong = done = 0
+    for seed in options.seeds[part - 1 :: parts]:
+        found = differences(seed, options.count, rules, settings)
+        wrong, done = wrong + len(found), done + 1
+        print(f"seed {seed}: {len(found)} differences", *found, sep="\n    ", flush=True)
+    print(f"{options.rules}: {done} rulesets a family, {done * options.count} packets, {wrong} differences")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
