@@ -29,7 +29,7 @@ from fastfw.core.snapshot import (
 if TYPE_CHECKING:
     from fastfw.engine import Engine
 
-MAGIC = b"fastfw state 3\n\0"
+MAGIC = b"fastfw state 4\n\0"
 HEADER = struct.Struct("<16sIIIIIIqI")
 """Magic, bytes an entry, entries, extras (as many or none), bytes an expectation, expectations, calls of PPTP, clock
 (ns), bytes of helper names; little-endian.

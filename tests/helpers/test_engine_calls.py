@@ -66,7 +66,7 @@ def test_more_prefixes_than_an_engine_takes_are_refused() -> None:
     class Many(Listener):
         prefixes = tuple(bytes([letter]) for letter in b"abcdefghi")
 
-    with pytest.raises(ValueError, match="at most 8 prefixes"):
+    with pytest.raises(ValueError, match="at most 8 patterns"):
         Engine(helpers=[Many()])
 
 

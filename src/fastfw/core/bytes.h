@@ -28,9 +28,11 @@ static inline uint32_t be32(const uint8_t *at) {
 static inline uint16_t bswap16(uint16_t value) { return __builtin_bswap16(value); }
 
 /* As they stand in memory: for keys, which are only ever compared and hashed. */
-static inline uint16_t raw16(const uint8_t *at) { uint16_t value; memcpy(&value, at, 2); return value; }
-static inline uint32_t raw32(const uint8_t *at) { uint32_t value; memcpy(&value, at, 4); return value; }
-static inline uint64_t raw64(const uint8_t *at) { uint64_t value; memcpy(&value, at, 8); return value; }
+static inline uint16_t raw16(const void *at) { uint16_t value; memcpy(&value, at, 2); return value; }
+static inline uint32_t raw32(const void *at) { uint32_t value; memcpy(&value, at, 4); return value; }
+static inline uint64_t raw64(const void *at) { uint64_t value; memcpy(&value, at, 8); return value; }
+
+static inline void put64(void *at, uint64_t value) { memcpy(at, &value, 8); }
 
 static inline void prefetch(const void *at) { __builtin_prefetch(at, 1, 3); }
 static inline void prefetch_read(const void *at) { __builtin_prefetch(at, 0, 3); }

@@ -10,6 +10,7 @@ from fastfw.core.expect cimport Expects
 from fastfw.core.flows cimport Entry, Extra, Flows
 from fastfw.core.gre cimport GreKeys
 from fastfw.core.settings cimport Settings
+from fastfw.core.terms cimport STATUS_FIXED_TIMEOUT, STATUS_TEMPLATED
 from fastfw.core.wire cimport NEW_FLOW, NO_FLOW, Packet
 
 
@@ -40,6 +41,11 @@ ctypedef struct Template:
 
 
 # What events tell of, in nf_conntrack's order.
+# Bits of a connection's status: other settings hold for it, or its time stands.
+cdef enum:
+    STATUS_APART = STATUS_TEMPLATED | STATUS_FIXED_TIMEOUT
+
+
 cdef enum:
     TELL_NEW = 1 << 0
     TELL_RELATED = 1 << 1
@@ -74,6 +80,13 @@ cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil
 cdef uint16_t conntrack_template(Tracker *t, const Template *made) noexcept nogil
 cdef void conntrack_zone(Tracker *t, Packet *p, const Template *template) noexcept nogil
 cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil
+
+
+cdef inline void conntrack_count(Tracker *t, const Packet *p) noexcept nogil:
+    """Add a packet to what its connection has carried."""
+    cdef Extra *extra = &t.fresh_extra if p.entry == NEW_FLOW else t.flows.extras + p.entry
+    extra.packets[p.direction] += 1
+    extra.bytes[p.direction] += p.length
 
 
 cdef inline Entry *conntrack_entry(Tracker *t, const Packet *p) noexcept nogil:

@@ -27,8 +27,8 @@ from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
     STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED,
-    STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY,
-    STATUS_TEMPLATED, STATUS_TIMED, STATUS_UNREAD, TABLE_FULL, VERDICT_DROP,
+    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TIMED, STATUS_UNREAD,
+    TABLE_FULL, VERDICT_DROP,
 )
 from fastfw.core.udp cimport udp_new, udp_step
 from fastfw.core.wire cimport (
@@ -45,11 +45,6 @@ cdef enum:
 
 # ns for which a table must have been above the mark: the kernel's collector comes by between one second and sixty
 cdef int64_t COLLECTOR_WAITS = 1_000_000_000
-
-
-cdef enum:
-    # a connection for which other settings hold, or whose time stands
-    STATUS_APART = STATUS_TEMPLATED | STATUS_FIXED_TIMEOUT
 
 
 cdef bint protocol_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
@@ -356,7 +351,6 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
     that the table has no room for gets its verdict here."""
     cdef uint32_t index
     cdef Entry *e
-    cdef Extra *extra
     cdef Step step
     cdef uint32_t was_status
     cdef uint8_t was_state
@@ -431,9 +425,7 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
     if unlikely(not e.status & STATUS_SEEN_REPLY) and p.direction == REPLY:
         e.status |= STATUS_SEEN_REPLY
     if unlikely(e.status & STATUS_COUNTED and p.counted):
-        extra = &t.fresh_extra if p.entry == NEW_FLOW else t.flows.extras + p.entry
-        extra.packets[p.direction] += 1
-        extra.bytes[p.direction] += p.length
+        conntrack_count(t, p)
     if unlikely(watched(t)) and p.entry < NEW_FLOW and (e.status != was_status or e.state != was_state):
         note_update(t, p.entry, was_status, was_state)
     p.status = e.status

@@ -5,12 +5,12 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastfw.core.bytes cimport likely, prefetch_read, unlikely
 from fastfw.core.conntrack cimport (
-    COUNTERS, Template, Tracker, conntrack_confirm, conntrack_delete, conntrack_in, conntrack_sweep,
-    conntrack_template,
+    COUNT_FOUND, COUNTERS, STATUS_APART, Template, Tracker, conntrack_confirm, conntrack_count, conntrack_delete,
+    conntrack_in, conntrack_sweep, conntrack_template,
 )
 from fastfw.core.decision cimport Decision
 from fastfw.core.defrag cimport (
@@ -19,25 +19,32 @@ from fastfw.core.defrag cimport (
 from fastfw.core.events cimport ENDED_DELETED, ENDED_HELPER, events_free
 from fastfw.core.expect cimport expects_clear, expects_free
 from fastfw.core.flows cimport (
-    flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
-    flows_want_extras,
+    Entry, flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
+    flows_want_extras, key_equal,
 )
 from fastfw.core.gre cimport gre_keys_free
+from fastfw.core.headers cimport headers_plain4
 from fastfw.core.helping cimport Attached, helped_is_there
 from fastfw.core.logs cimport logs_free, logs_open, logs_take
+from fastfw.core.paths cimport Path
+from fastfw.core.program cimport Program
 from fastfw.core.rewrite cimport rewrite_free, rewrite_reserve, rewrite_undo
 from fastfw.core.rules cimport (
-    Rules, routing_refuses, rules_before, rules_follow, rules_forget_paths, rules_judge, rules_next_base,
+    Rules, routing_refuses, rules_before, rules_context, rules_follow, rules_forget_paths, rules_judge,
+    rules_next_base, rules_remembered, rules_take, time_to_live,
 )
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.settings cimport SET_ACCT, SET_CHECKSUM, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
+from fastfw.core.tcp cimport tcp_common
 from fastfw.core.terms cimport (
-    HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_NONE, STATUS_ASSURED, STATUS_EXPECTED,
-    STATUS_HELPED, STATUS_SEEN_REPLY, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
+    HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_ESTABLISHED, STATE_NONE, STATUS_ASSURED,
+    STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPED,
+    STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
 )
+from fastfw.core.udp cimport udp_step
 from fastfw.core.wire cimport (
-    KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, Packet, wire_parse,
-    wire_parse_whole,
+    KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, PROTO_TCP, PROTO_UDP, Packet,
+    wire_parse, wire_parse_whole,
 )
 
 DECISION = np.dtype({
@@ -55,13 +62,25 @@ LINK = np.dtype({
     "itemsize": 16,
 })
 
-if sizeof(Outcome) != DECISION.itemsize:
+
+cdef bint results_lie_as_packets() noexcept:
+    """Whether what a packet's decision consists of can be copied into a result record as it stands."""
+    cdef Packet p
+    cdef Outcome o
+    cdef size_t at = <size_t> &p.verdict, to = <size_t> &o.verdict
+    return (<size_t> &p.state - at == <size_t> &o.state - to and <size_t> &p.expected - at == <size_t> &o.expected - to
+            and <size_t> &p.reason - at == <size_t> &o.reason - to and <size_t> &p.rule - at == <size_t> &o.rule - to
+            and <size_t> &p.mark - at == <size_t> &o.mark - to)
+
+
+if sizeof(Outcome) != DECISION.itemsize or not results_lie_as_packets():
     raise ImportError("fastfw.core.engine: a result record does not match its layout")
 
 cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_OUTPUT}
 
 cdef enum:
     AHEAD = 8               # packets between the stages: about as many lines as a core fetches at once
+    RING = 32               # places for the packets under way, a power of two above 2 * AHEAD
 
 # Where the clock stops, ns (in 2116): the longest timeout on top of it is still a time.
 cdef int64_t LATEST = <int64_t> 1 << 62
@@ -70,23 +89,75 @@ cdef int64_t LATEST = <int64_t> 1 << 62
 cdef uint32_t UNLIMITED_START = 1 << 20
 
 
-cdef inline void write(const Packet *p, Outcome *out) noexcept nogil:
-    out.verdict = p.verdict
-    out.state = p.state
-    out.direction = p.direction
-    out.assured = p.status & STATUS_ASSURED != 0
-    out.seen_reply = p.status & STATUS_SEEN_REPLY != 0
-    out.expected = p.status & STATUS_EXPECTED != 0
-    out.reason = p.reason
-    out.rule = p.rule
-    out.mark = p.mark
+# Bits of a connection's status: what one must have whose packets are common, of all that may keep it from that.
+cdef enum:
+    COMMON_NEEDS = STATUS_CONFIRMED | STATUS_SEEN_REPLY | STATUS_ASSURED
+    COMMON_MASK = COMMON_NEEDS | STATUS_APART | STATUS_DYING | STATUS_HELPED
 
 
-cdef inline uint8_t time_to_live(const Packet *p) noexcept nogil:
-    return p.data[8] if p.family == 4 else p.data[7]
+cdef inline bint routed_plainly(const Packet *p) noexcept nogil:
+    """Whether a packet is at once seen to be one that routing does not refuse."""
+    if p.family != 4 or p.data[0] != 0x45:
+        return False
+    return p.hook != HOOK_FORWARD or (p.data[8] > 1 and headers_plain4(p.data))
 
 
-cdef inline void judge(Core self, Packet *p) noexcept nogil:
+cdef inline bint judge_common(Core self, Packet *p) noexcept nogil:
+    """What nearly every packet is, in one go: it belongs to an ASSURED connection that it changes nothing of but
+    windows and deadline, and its way through the rules is remembered. False: it is not, nothing was changed or
+    counted, and it must be judged in full."""
+    cdef Tracker *t = &self.tracker
+    cdef Entry *e
+    cdef Path *path = NULL
+    cdef const Program *program
+    cdef int64_t now = p.now if p.now > t.now else t.now
+    cdef uint64_t context
+    cdef uint32_t d
+    if unlikely(p.kind != KIND_TRACK or p.candidate == NO_FLOW or now > LATEST):
+        return False
+    e = t.flows.entries + p.candidate
+    if unlikely(not key_equal(&e.key, &p.key) or e.status & COMMON_MASK != COMMON_NEEDS or e.expires <= now):
+        return False
+    # directions come in no order a processor could learn: no branch on them
+    d = p.flip ^ (e.status & STATUS_ORIGIN_HI != 0)
+    program = self.program4 if p.family == 4 else self.program6
+    if program != NULL:
+        if unlikely(program.before_hooks >> p.hook & 1):
+            return False
+        context = rules_context(program, p, STATE_ESTABLISHED, e.status)
+        path = rules_remembered(program, p, e, <uint8_t> d, context)
+        if unlikely(path == NULL):
+            return False
+    elif unlikely(not routed_plainly(p) and routing_refuses(p, time_to_live(p)) != REASON_NONE):
+        return False
+    if likely(p.proto == PROTO_TCP):
+        if unlikely(not tcp_common(e, p, d, now, &t.settings)):
+            return False
+        p.now = now
+    elif p.proto == PROTO_UDP:
+        p.now = now
+        udp_step(e, p, &t.settings)
+    else:
+        return False
+    t.now = now
+    t.counters[COUNT_FOUND] += 1
+    p.entry = p.candidate
+    p.status = e.status
+    p.direction = <uint8_t> d
+    p.state = STATE_ESTABLISHED
+    p.counted = 1
+    if unlikely(e.status & STATUS_COUNTED):
+        conntrack_count(t, p)
+    if path != NULL:
+        rules_take(path, p, e)
+    else:
+        p.verdict = VERDICT_ACCEPT
+        p.answer = 0
+        p.rule = -1
+    return True
+
+
+cdef void judge_fully(Core self, Packet *p) noexcept nogil:
     """One packet through tracking, rules, helper and confirmation."""
     cdef Tracker *t = &self.tracker
     cdef Program *program
@@ -156,7 +227,7 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
     if p.kind <= KIND_BROKEN:
         p.hash = flows_hash(&t.flows, &p.key)
         p.candidate = NO_FLOW
-    judge(self, p)
+    judge_fully(self, p)
     if unlikely(self.rewrite.data != NULL):
         rewrite_undo(&self.rewrite, p)
     # the datagram's bytes are the reassembly's: the caller gets its own fragment back, and kind alone tells that its
@@ -166,6 +237,39 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
     p.length = length
     p.l4 = l4
     p.frag_off = frag_off
+
+
+cdef inline void parse(Core self, Packet *p, bint verify) noexcept nogil:
+    """The first stage of a packet: what it is, and its bucket on the way to the cache."""
+    if unlikely(not verify):
+        p.no_verify = 1
+    wire_parse(p)
+    if likely(p.kind <= KIND_BROKEN):
+        p.hash = flows_hash(&self.tracker.flows, &p.key)
+        prefetch_read(flows_home(&self.tracker.flows, p.hash))
+
+
+cdef inline void guess(Core self, Packet *p) noexcept nogil:
+    """The second stage: which connection it may belong to, and that on the way to the cache."""
+    p.candidate = flows_guess(&self.tracker.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
+
+
+cdef inline void judge(Core self, Packet *p) noexcept nogil:
+    """The last stage."""
+    if unlikely(not judge_common(self, p)):
+        judge_fully(self, p)
+        if unlikely(self.rewrite.data != NULL):
+            rewrite_undo(&self.rewrite, p)
+    p.assured = p.status & STATUS_ASSURED != 0
+    p.seen_reply = p.status & STATUS_SEEN_REPLY != 0
+    p.expected = p.status & STATUS_EXPECTED != 0
+
+
+cdef inline void tidy(Core self, uint32_t packets) noexcept nogil:
+    """What is done behind a batch: a share of the expiry."""
+    conntrack_sweep(&self.tracker, (packets >> 3) + 1)
+    if unlikely(self.defrag.queues != 0):
+        defrag_expire(&self.defrag, self.tracker.now)
 
 
 cdef class Core:
@@ -416,30 +520,17 @@ cdef class Core:
     # -- packets --------------------------------------------------------------------------------------------------
 
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil:
-        cdef Tracker *t = &self.tracker
+        cdef bint verify = self.tracker.settings.of[SET_CHECKSUM] != 0
         cdef uint32_t i
-        cdef Packet *p
-        cdef bint verify = t.settings.of[SET_CHECKSUM] != 0
         # a pipeline: while one packet is judged, the lines of those behind it are on their way
         for i in range(n + 2 * AHEAD):
             if i < n:
-                p = batch + i
-                if unlikely(not verify):
-                    p.no_verify = 1
-                wire_parse(p)
-                if likely(p.kind <= KIND_BROKEN):
-                    p.hash = flows_hash(&t.flows, &p.key)
-                    prefetch_read(flows_home(&t.flows, p.hash))
+                parse(self, batch + i, verify)
             if AHEAD <= i < n + AHEAD:
-                p = batch + i - AHEAD
-                p.candidate = flows_guess(&t.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
+                guess(self, batch + i - AHEAD)
             if i >= 2 * AHEAD:
                 judge(self, batch + i - 2 * AHEAD)
-                if unlikely(self.rewrite.data != NULL):
-                    rewrite_undo(&self.rewrite, batch + i - 2 * AHEAD)
-        conntrack_sweep(t, (n >> 3) + 1)
-        if unlikely(self.defrag.queues != 0):
-            defrag_expire(&self.defrag, t.now)
+        tidy(self, n)
 
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil:
         """Let the connection's helper read the packet; what it refuses is dropped, with the connection if that
@@ -456,15 +547,14 @@ cdef class Core:
                  str iif not None, str oif not None, uint8_t[::1] out, const uint8_t[:, ::1] links=None):
         """Judge packets that lie in one buffer; `wire_length`, `hooks` and `links` may be None. Lengths are checked
         here."""
-        cdef size_t total = length.shape[0], size = data.shape[0], done = 0, i
-        cdef uint32_t n, k
-        cdef Packet batch[BATCH]
+        cdef size_t total = length.shape[0], size = data.shape[0], i, stop, end = total + 2 * AHEAD
+        cdef Packet ring[RING]
         cdef Packet *p
         cdef uint16_t into = self.interface(iif), onto = self.interface(oif)
         cdef Outcome *result = <Outcome *> (&out[0] if total else NULL)
         cdef const uint8_t *base = &data[0] if size else NULL
         cdef bint has_wire = wire_length is not None, has_hooks = hooks is not None
-        cdef bint has_links = links is not None
+        cdef bint has_links = links is not None, verify
         cdef size_t bad = total
         if not (<size_t> offset.shape[0] == <size_t> time_ns.shape[0] == total
                 and <size_t> out.shape[0] == total * sizeof(Outcome)
@@ -481,28 +571,37 @@ cdef class Core:
             raise ValueError(f"packet {bad} lies outside the data: offset {offset[bad]}, length {length[bad]}, "
                              f"data {size}")
         with nogil:
-            while done < total:
-                n = <uint32_t> (total - done) if total - done < BATCH else BATCH
-                for k in range(n):
-                    p = batch + k
-                    i = done + k
-                    p.data = base + offset[i]
-                    p.have = length[i]
-                    p.length = wire_length[i] if has_wire and wire_length[i] > length[i] else length[i]
-                    p.now = time_ns[i]
-                    p.hook = hooks[i] if has_hooks else <uint8_t> hook
-                    p.no_verify = p.hook == HOOK_OUTPUT
-                    p.iif = into
-                    p.oif = onto
-                    p.mark = 0
-                    p.template = 0
-                    p.link = &links[i, 0] if has_links else NULL
+            # run's pipeline, over all batches without a break: a packet that is under way when the lock is given up
+            # holds nothing that another thread could take away
+            i = 0
+            while i < end:
+                stop = i + BATCH if end - i > BATCH else end
                 pthread_mutex_lock(&self.lock)
-                self.run(batch, n)
+                verify = self.tracker.settings.of[SET_CHECKSUM] != 0
+                while i < stop:
+                    if likely(i < total):
+                        p = ring + (i & (RING - 1))
+                        p.data = base + offset[i]
+                        p.have = length[i]
+                        p.length = wire_length[i] if has_wire and wire_length[i] > length[i] else length[i]
+                        p.now = time_ns[i]
+                        p.hook = hooks[i] if has_hooks else <uint8_t> hook
+                        p.no_verify = p.hook == HOOK_OUTPUT
+                        p.iif = into
+                        p.oif = onto
+                        p.mark = 0
+                        p.template = 0
+                        p.link = &links[i, 0] if has_links else NULL
+                        parse(self, p, verify)
+                    if likely(AHEAD <= i < total + AHEAD):
+                        guess(self, ring + ((i - AHEAD) & (RING - 1)))
+                    if likely(i >= 2 * AHEAD):
+                        p = ring + ((i - 2 * AHEAD) & (RING - 1))
+                        judge(self, p)
+                        memcpy(result + i - 2 * AHEAD, &p.verdict, sizeof(Outcome))
+                    i += 1
+                tidy(self, BATCH)
                 pthread_mutex_unlock(&self.lock)
-                for k in range(n):
-                    write(batch + k, result + done + k)
-                done += n
 
     def decide(self, packet, str hook="FORWARD", str iif not None="", str oif not None="", now=None):
         """Judge one IP packet, any bytes-like object; `now` is the clock in ns, the engine's own without it."""

@@ -14,7 +14,7 @@ progressions.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastfw.core.bytes cimport likely, lowest_bit, prefetch, prefetch_read, tags_equal, unlikely
+from fastfw.core.bytes cimport likely, lowest_bit, prefetch, prefetch_read, raw32, raw64, tags_equal, unlikely
 from fastfw.core.wire cimport NO_FLOW, Key
 
 
@@ -28,16 +28,16 @@ ctypedef struct TcpSide:
 
 ctypedef struct TcpFlow:            # 56 bytes
     TcpSide side[2]                 # by Direction
-    uint32_t last_seq               # of the last packet, for retransmissions
+    uint32_t last_seq               # of the last packet, for retransmissions: 16 bytes, read and written at once
     uint32_t last_ack
     uint32_t last_end
     uint16_t last_win
+    uint8_t last_direction
+    uint8_t last_index              # TcpSegment of the last packet
     uint8_t scale[2]                # window shift, by Direction
     uint8_t flags[2]                # TcpFlag bits, by Direction
     uint8_t pending_scale           # of a SYN let through unjudged
     uint8_t pending_flags
-    uint8_t last_index              # TcpSegment of the last packet
-    uint8_t last_direction
     uint8_t retrans                 # the last packet's retransmissions seen
     uint8_t behind                  # segments that may still teach it windows anew: it was taken over late
 
@@ -123,10 +123,13 @@ cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept no
 
 cdef inline uint32_t flows_hash(const Flows *f, const Key *key) noexcept nogil:
     cdef const uint64_t *k = &f.secret[0]
-    cdef const uint32_t *w = <const uint32_t *> key
-    cdef uint64_t h = k[10] + k[0] * w[0] + k[4] * w[4] + k[8] * w[8] + k[9] * w[9]
-    if unlikely(key.family == 6):
-        h += k[1] * w[1] + k[2] * w[2] + k[3] * w[3] + k[5] * w[5] + k[6] * w[6] + k[7] * w[7]
+    cdef const uint8_t *w = <const uint8_t *> key
+    cdef uint64_t ends = raw64(w + 32)
+    cdef uint64_t h = (k[10] + k[0] * raw32(w) + k[4] * raw32(w + 16) + k[8] * <uint32_t> ends
+                       + k[9] * (ends >> 32))
+    if key.family == 6:
+        h += (k[1] * raw32(w + 4) + k[2] * raw32(w + 8) + k[3] * raw32(w + 12) + k[5] * raw32(w + 20)
+              + k[6] * raw32(w + 24) + k[7] * raw32(w + 28))
     cdef uint32_t high = <uint32_t> (h >> 32)
     return (high ^ high >> 16) * 0x9e3779b1u
 

@@ -31,3 +31,8 @@ cdef bint headers_foreign6(const uint8_t *ip) noexcept nogil
 # section 3.2.1.3, RFC 4291 section 2.5.6); groups are taken to be routed.
 cdef bint headers_forwards4(const uint8_t *ip) noexcept nogil
 cdef bint headers_forwards6(const uint8_t *ip) noexcept nogil
+
+
+cdef inline bint headers_plain4(const uint8_t *ip) noexcept nogil:
+    """Whether both IPv4 addresses are at once seen to be none that headers_forwards4 refuses."""
+    return ((ip[12] != 0) & (ip[12] != 127) & (ip[12] < 224) & (ip[16] != 0) & (ip[16] != 127) & (ip[16] < 224))

@@ -19,7 +19,7 @@ from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_o
 from fastfw.core.logs cimport LOG_TRACE, logs_note
 from fastfw.core.memory cimport recent_free, recent_init
 from fastfw.core.paths cimport (
-    HITS, Counter, Path, paths_flush, paths_free, paths_get, paths_init, paths_intern, paths_settle,
+    HITS, Counter, Path, paths_flush, paths_free, paths_init, paths_intern, paths_settle,
 )
 from fastfw.core.predicates cimport predicates_hold
 from fastfw.core.program cimport (
@@ -45,10 +45,6 @@ cdef enum:
     INTERFACES = 65536
     FEW = 4                  # rules that are sooner asked than picked from
     LAST_BASE = 0xffff0000   # path ids start again before they run out
-
-
-cdef inline uint8_t time_to_live(const Packet *p) noexcept nogil:
-    return p.data[8] if p.family == 4 else p.data[7]
 
 
 cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil:
@@ -387,12 +383,6 @@ cdef uint32_t rules_next_base(const Program *program) noexcept nogil:
     return program.paths.base + program.paths.used
 
 
-cdef inline uint64_t context_of(const Program *program, const Packet *p) noexcept nogil:
-    """All that a remembered path depends on besides its connection, direction and marks."""
-    return (<uint64_t> p.iif | <uint64_t> p.oif << 16 | <uint64_t> (p.status & program.status_mask & 0xffff) << 32
-            | <uint64_t> p.hook << 48 | <uint64_t> p.state << 52 | <uint64_t> 1 << 63)
-
-
 cdef void judge_slowly(Program *program, Tracker *t, Packet *p, Entry *e, uint64_t context) noexcept nogil:
     """Walk the chains on a packet's way. With a context the way is remembered if the connection's next packet must take
     it too."""
@@ -450,21 +440,13 @@ cdef void rules_judge(Program *program, Tracker *t, Packet *p) noexcept nogil:
     cdef Entry *e = conntrack_entry(t, p)
     cdef Path *path
     cdef uint64_t context = 0
-    if likely(p.kind == KIND_TRACK and p.entry < NEW_FLOW and program.remember
-              and (p.hook != HOOK_FORWARD or time_to_live(p) > 1) and (p.data[0] == 0x45 or p.family == 6)):
-        context = context_of(program, p)
-        path = paths_get(&program.paths, e.path[p.direction])
-        if (likely(path != NULL) and path.context == context and path.mark_in == p.mark
-                and (not program.looks_at_connmark or path.connmark_in == e.mark)):
-            path.counter.packets += 1
-            path.counter.bytes += p.length
-            p.verdict = path.verdict
-            p.rule = path.rule
-            p.mark = path.mark
-            p.answer = path.answer
-            if unlikely(path.sets_connmark):
-                e.mark = path.connmark
-            return
+    if likely(p.kind == KIND_TRACK and p.entry < NEW_FLOW):
+        context = rules_context(program, p, p.state, p.status)
+        if likely(context != 0):
+            path = rules_remembered(program, p, e, p.direction, context)
+            if likely(path != NULL):
+                rules_take(path, p, e)
+                return
     judge_slowly(program, t, p, e, context)
 
 

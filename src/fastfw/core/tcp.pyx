@@ -34,7 +34,6 @@ cdef extern from "tcp_states.h" nogil:
     int SEG_SYN
     int SEG_SYNACK
     int SEG_FIN
-    int SEG_ACK
     int SEG_RST
     int SEG_NONE
     int TO_IGNORE
@@ -49,16 +48,6 @@ cdef enum:
     SYN = 0x02
     RST = 0x04
     ACK = 0x10
-
-
-# What is known of one side of a connection.
-cdef enum TcpFlag:
-    SCALES = 0x01            # its SYN carried a window scale
-    SACKS = 0x02             # its SYN permitted selective acknowledgements
-    CLOSED_FIRST = 0x04      # it was the first to send a FIN
-    LIBERAL = 0x08           # picked up under way: its windows are not held against it
-    UNACKNOWLEDGED = 0x10    # data of it waits for an acknowledgement
-    HAS_MAX_ACK = 0x40
 
 
 # What is known of a SYN let through unjudged (pending_flags, beside SCALES and SACKS), and of the connection.
@@ -240,7 +229,7 @@ cdef inline Window in_window(Entry *e, int d, const Segment *seg, Packet *p, con
         seq = sender.end
         end = seq
 
-    back = sender.max_win if sender.max_win > 66000 else 66000
+    back = sender.max_win if sender.max_win > ACK_BACK else <uint32_t> ACK_BACK
     if unlikely(not seq_before(seq, sender.max_end + 1)):
         excess = end - sender.max_end + 1
         if (receiver.max_win and seq_after(end, sender.end - receiver.max_win - 1)
@@ -394,17 +383,12 @@ cdef void shorten_after_invalid(Entry *e, Packet *p, int d, const Settings *s) n
 
 
 cdef inline int64_t timeout_for(const Entry *e, int state, const Segment *seg, const Settings *s) noexcept nogil:
-    cdef const TcpFlow *t = &e.proto.tcp
     cdef int64_t timeout = tcp_timeout(s, state)
-    if t.retrans >= s.of[SET_TCP_MAX_RETRANS] and timeout > s.of[SET_TCP_MAX_RETRANS_TIME]:
-        return s.of[SET_TCP_MAX_RETRANS_TIME]
     if unlikely(seg.kind == SEG_RST):
+        if e.proto.tcp.retrans >= s.of[SET_TCP_MAX_RETRANS] and timeout > s.of[SET_TCP_MAX_RETRANS_TIME]:
+            return s.of[SET_TCP_MAX_RETRANS_TIME]
         return tcp_timeout(s, TCP_CLOSE)
-    if (t.flags[0] | t.flags[1]) & UNACKNOWLEDGED and timeout > s.of[SET_TCP_UNACKNOWLEDGED]:
-        return s.of[SET_TCP_UNACKNOWLEDGED]
-    if t.last_win == 0 and timeout > s.of[SET_TCP_MAX_RETRANS_TIME]:
-        return s.of[SET_TCP_MAX_RETRANS_TIME]
-    return timeout
+    return tcp_timeout_for(&e.proto.tcp, state, s)
 
 
 cdef Reset judge_reset(const Entry *e, Packet *p, int d, const Settings *s) noexcept nogil:

@@ -50,6 +50,8 @@ cdef enum Kind:
     KIND_NOT_IP          # the capture's record holds no IP packet
 
 
+# What a decision consists of, verdict to mark, lies together and in the order of a result's record (engine.pxd's
+# Outcome).
 ctypedef struct Packet:
     Key key
     uint32_t hash        # of key; valid where kind is TRACK, ERROR or BROKEN
@@ -59,29 +61,32 @@ ctypedef struct Packet:
     uint32_t have        # bytes readable at data, at most length
     uint32_t length      # of the IP packet as its header says
     uint32_t l4          # offset of the transport header
+    uint32_t frag_off    # of a fragment, IPv4: its offset in bytes, bit 0: more follow; IPv6: where its header is named
+    uint32_t detail[2]   # the numbers behind reason
+    int64_t now          # the packet's clock, ns
+    uint32_t status      # the connection's status bits as the rules see them
+    uint32_t entry       # slab index of the connection, NEW_FLOW for one not yet confirmed, NO_FLOW for none
+    uint8_t verdict      # a Verdict, once decided
+    uint8_t state        # a State, once tracked
+    uint8_t direction    # a Direction, once tracked
+    uint8_t assured      # bits of status, once decided
+    uint8_t seen_reply
+    uint8_t expected
     uint16_t reason      # a Reason
+    int32_t rule         # index of the rule that decided, -1: none
+    uint32_t mark        # the packet's mark (MARK target, -m mark)
     uint8_t family       # 4 or 6; 0 where no IP packet was found
     uint8_t proto        # after the IPv6 extension headers
     uint8_t kind         # a Kind
     uint8_t flip         # 1: the source is the key's second endpoint
-    uint8_t hook         # a Hook
-    uint8_t state        # a State, once tracked
-    uint8_t direction    # a Direction, once tracked
-    uint8_t verdict      # a Verdict, once decided
     uint16_t iif         # interned interface names, 0: none given
     uint16_t oif
-    uint32_t mark        # the packet's mark (MARK target, -m mark)
-    uint32_t status      # the connection's status bits as the rules see them
-    int32_t rule         # index of the rule that decided, -1: none
-    uint32_t entry       # slab index of the connection, NEW_FLOW for one not yet confirmed, NO_FLOW for none
-    uint32_t detail[2]   # the numbers behind reason
-    uint32_t frag_off    # of a fragment, IPv4: its offset in bytes, bit 0: more follow; IPv6: where its header is named
+    uint8_t hook         # a Hook
     uint8_t counted      # 1: the connection's tracker took it into account
     uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
-    uint16_t template    # of a CT rule for the connection that begins (conntrack.pxd), 0: none
     uint8_t traced       # 1: every rule it meets is told of
+    uint16_t template    # of a CT rule for the connection that begins (conntrack.pxd), 0: none
     uint32_t answer      # what follows from the verdict, see ANSWER_RESET
-    int64_t now          # the packet's clock, ns
 
 
 # A packet's `answer`. REJECT: type << 8 | code of the ICMP error to answer with, or ANSWER_RESET. QUEUE: the queue's

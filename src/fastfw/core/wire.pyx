@@ -4,7 +4,9 @@ as naming a connection and refusing a broken header needs.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastfw.core.bytes cimport be16, bswap16, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, likely, unlikely
+from fastfw.core.bytes cimport (
+    be16, bswap16, likely, put64, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, unlikely,
+)
 from fastfw.core.headers cimport headers_foreign6, headers_fragment, headers_options6_pass, headers_skip, is_extension
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
@@ -57,11 +59,8 @@ cdef inline void settle(Packet *p, Kind kind, uint16_t reason) noexcept nogil:
 
 
 cdef inline void set_tail(Key *key, uint16_t lo_port, uint16_t hi_port, uint8_t proto, uint8_t family) noexcept nogil:
-    key.lo_port = lo_port
-    key.hi_port = hi_port
-    key.zone = 0
-    key.proto = proto
-    key.family = family
+    # one store: the hash reads it back in halves, which must not wait for several
+    put64(&key.lo_port, lo_port | <uint32_t> hi_port << 16 | <uint64_t> proto << 48 | <uint64_t> family << 56)
 
 
 cdef inline uint8_t order4(Key *key, const uint8_t *ip, uint16_t sport, uint16_t dport, uint8_t proto) noexcept nogil:
