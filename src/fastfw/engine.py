@@ -35,7 +35,7 @@ from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove, take_events, watch
 from fastfw.core.terms import Hook, Reason
 from fastfw.declared import declare
-from fastfw.helpers import Helper, HelperError, Spec, find, parse_spec
+from fastfw.helpers import Helper, Spec, find, parse_spec
 from fastfw.logs import LogRecord, log_records
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters

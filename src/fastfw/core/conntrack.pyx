@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
-from fastfw.core.bytes cimport be16, likely, unlikely
+from fastfw.core.bytes cimport be16, likely, lowest_bit, tags_equal, unlikely
 from fastfw.core.events cimport (
     ENDED_CLOSED, ENDED_EVICTED, ENDED_NOT, ENDED_REOPENED, ENDED_TIMEOUT, EVENT_DESTROY, EVENT_NEW, EVENT_UPDATE,
     events_note,
@@ -12,8 +12,8 @@ from fastfw.core.expect cimport (
     EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove, expects_remove_inverse,
 )
 from fastfw.core.flows cimport (
-    Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home, flows_insert,
-    flows_next, key_equal,
+    SLOTS, Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home,
+    flows_insert, flows_next, key_equal,
 )
 from fastfw.core.generic cimport generic_new, generic_step
 from fastfw.core.gre cimport gre_keys_apply, gre_keys_forget, gre_new, gre_step
@@ -38,6 +38,7 @@ from fastfw.core.wire cimport (
 
 cdef enum:
     EVICTION_BUCKETS = 8     # looked at for a connection to evict from a full table
+    SWEPT_IN_NEED = 4        # entries looked at for an expired one where those buckets gave none
     COLLECTOR_MARK = 95      # percent of nf_conntrack_max
     SCTP_SHUTDOWN_SENT = 5
     SCTP_SHUTDOWN_ACK_SENT = 7
@@ -206,16 +207,19 @@ cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil:
 
 
 cdef bint make_room(Tracker *t, uint32_t hash) noexcept nogil:
-    """At the ceiling: evict a connection that is expired or not ASSURED from the eight buckets behind `hash`'s."""
+    """At the ceiling: evict a connection that is expired or not ASSURED from the eight buckets behind `hash`'s. Which
+    are ASSURED the buckets remember, so that a flood at a table full of those reads no entries; whether the time of one
+    is up the sweep finds, which a flood hastens."""
     cdef Bucket *bucket = flows_home(&t.flows, hash)
     cdef Bucket *end = t.flows.buckets + t.flows.bucket_count
-    cdef uint32_t index
+    cdef uint32_t index, slots, before
     cdef int slot
     cdef Entry *e
     for _ in range(EVICTION_BUCKETS):
-        for slot in range(12):
-            if not bucket.tag[slot]:
-                continue
+        slots = ~(tags_equal(bucket.tag, 0) | bucket.assured) & ((1 << SLOTS) - 1)
+        while slots:
+            slot = lowest_bit(slots)
+            slots &= slots - 1
             index = bucket.slot[slot]
             e = t.flows.entries + index
             if e.expires <= t.now:
@@ -226,10 +230,13 @@ cdef bint make_room(Tracker *t, uint32_t hash) noexcept nogil:
                 conntrack_delete(t, index, ENDED_EVICTED)
                 t.counters[COUNT_EARLY_DROP] += 1
                 return True
+            bucket.assured |= <uint16_t> (1 << slot)
         bucket += 1
         if bucket == end:
             bucket = t.flows.buckets
-    return False
+    before = t.flows.count
+    conntrack_sweep(t, SWEPT_IN_NEED)
+    return t.flows.count < before
 
 
 cdef uint32_t find_beyond(Tracker *t, Packet *p) noexcept nogil:

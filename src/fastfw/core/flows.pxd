@@ -88,10 +88,14 @@ ctypedef struct Extra:
     uint64_t unused[3]
 
 
+cdef enum:
+    SLOTS = 12                      # of a bucket
+
+
 ctypedef struct Bucket:
     uint8_t tag[12]                 # 0: free slot
     uint16_t spill
-    uint16_t unused
+    uint16_t assured                # a bit a slot: its connection was seen to be ASSURED, which none ceases to be
     uint32_t slot[12]               # slab indices
 
 

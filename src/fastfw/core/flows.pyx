@@ -24,7 +24,6 @@ if sizeof(Entry) != 128 or sizeof(Extra) != 64 or sizeof(Bucket) != 64 or sizeof
     raise ImportError("fastfw.core.flows: entries are two cache lines and buckets one")
 
 cdef enum:
-    SLOTS = 12
     # A full table fills seven tenths of the slots: one entry in fifty then lives in its other bucket, and a
     # connection costs 128 + 64 / (12 * 0.7) = 135.6 bytes.
     FILL_NUMERATOR = 7
@@ -93,6 +92,7 @@ cdef int flows_want_extras(Flows *f) noexcept nogil:
 cdef inline void put(Bucket *bucket, int slot, uint8_t tag, uint32_t index) noexcept nogil:
     bucket.tag[slot] = tag
     bucket.slot[slot] = index
+    bucket.assured &= <uint16_t> ~(1 << slot)
 
 
 cdef bint push_aside(Flows *f, Bucket *bucket) noexcept nogil:
