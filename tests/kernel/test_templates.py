@@ -29,6 +29,9 @@ NFCT = {
     "generic": ("timeout",),
 }  # fmt: skip
 """The timeouts of each protocol in the order of their netlink attributes, from 1."""
+
+STREAM_AFTER = 1_900_000_000
+"""ns: UDP that goes on for two seconds is a stream."""
 assert {name: set(each) for name, each in NFCT.items()} == {name: set(each) for name, each in SLOTS.items()}
 
 
@@ -96,15 +99,21 @@ def without_time(line: str) -> str:
     ],
 )
 def test_the_same_events_are_told(text: str) -> None:
-    """What conntrack -E tells of generated traffic, the engine's events tell, line for line in each connection."""
+    """What conntrack -E tells of generated traffic, the engine's events tell, line for line in each connection. Where
+    the machine takes so long that UDP becomes a stream meanwhile, a matter of milliseconds, it is asked again."""
     packets = generate(9, 1_500, 0.2, ["tcp", "udp", "icmp", "sctp"], [4])
     loaded = rules(text) if text else "*raw\nCOMMIT\n"
-    with Oracle({"nf_conntrack_events": 1}) as oracle:
-        oracle.load(loaded, None)  # while nobody listens and the setting is 2 the kernel would not keep the mask
-        oracle.listen()
-        answers = oracle.ask(packets)
-        oracle.flush()
-        told = oracle.events()
+    for _ in range(5):
+        with Oracle({"nf_conntrack_events": 1}) as oracle:
+            oracle.load(loaded, None)  # while nobody listens and the setting is 2 the kernel would not keep the mask
+            oracle.listen()
+            answers = oracle.ask(packets)
+            oracle.flush()
+            told = oracle.events()
+        if np.ptp(answers["time_ns"]) < STREAM_AFTER:
+            break
+    else:
+        pytest.skip("the machine was too slow: no 1 500 packets within 2 s")
     engine = fastfw.Engine(rules4=fastfw.Ruleset.parse(loaded))
     engine.watch()
     engine.process(*pack(packets), np.asarray(answers["time_ns"]), iif="eth0", oif="eth1")

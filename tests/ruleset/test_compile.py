@@ -14,20 +14,24 @@ from fastfw.ruleset.compile import compile_ruleset, steady_first
 from fastfw.ruleset.lower.amounts import credits
 from fastfw.ruleset.lower.program import predicate
 
-RATEEST = "-A OUTPUT -j RATEEST --rateest-name a --rateest-interval 1 --rateest-ewmalog 9"
+ZONE = "-A OUTPUT -j CT --zone-orig 5"
 
 
 def filter_rules(*lines: str, family: int = 4) -> fastfw.Ruleset:
     return fastfw.Ruleset.parse("\n".join(["*filter", *lines, "COMMIT", ""]), family)
 
 
+def raw_rules(*lines: str, family: int = 4) -> fastfw.Ruleset:
+    return fastfw.Ruleset.parse("\n".join(["*raw", *lines, "COMMIT", ""]), family)
+
+
 def test_what_cannot_be_evaluated_is_refused_with_its_place() -> None:
     """A target the engine cannot carry out is an error that names it and where it stands, never a rule left out."""
-    rules = filter_rules("-A OUTPUT -j ACCEPT", RATEEST)
-    with pytest.raises(RulesetError, match="RATEEST") as caught:
+    rules = raw_rules("-A OUTPUT -j ACCEPT", ZONE)
+    with pytest.raises(RulesetError, match="zone of one direction") as caught:
         compile_ruleset(rules)
     assert caught.value.line == 3
-    with pytest.raises(RulesetError, match="RATEEST"):
+    with pytest.raises(RulesetError, match="`CT'"):
         fastfw.Engine(rules4=rules)
 
 
@@ -65,7 +69,7 @@ def test_the_kernels_zone_moves_the_days() -> None:
 
 def test_failed_replacement_changes_nothing() -> None:
     """When one of two rulesets is refused, neither is put in force."""
-    good, bad = filter_rules("-A FORWARD -j DROP"), filter_rules(RATEEST, family=6)
+    good, bad = filter_rules("-A FORWARD -j DROP"), raw_rules(ZONE, family=6)
     fw = fastfw.Engine()
     with pytest.raises(RulesetError):
         fw.replace(rules4=good, rules6=bad)
