@@ -15,7 +15,7 @@ SOURCES := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 EXTRAS  := dev,gateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test quick live parity counted bench lint format asan tsan portable coverage soak fuzz dist clean
+.PHONY: help run build test quick live parity counted bench page lint format asan tsan portable coverage soak fuzz dist clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## */\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -64,13 +64,29 @@ live: build      ## the gateway in network namespaces with real programs; root
 
 # The short form measures the same things on smaller tables and files.
 SHORT_BENCH := FASTFW_BENCH_CONNECTIONS=1000,100000 FASTFW_BENCH_REPLAY_PACKETS=200000 FASTFW_BENCH_CAPTURE_MB=32
+# Where the published rule sets lie; without them what they measure is left out.
+FASTFW_CLASSBENCH ?= $(firstword $(wildcard classbench ../shared/data/classbench))
+export FASTFW_CLASSBENCH
 
 counted: build   ## random rulesets, every rule's counters against the kernel's; root
 	@.ci/need test
 	$(PY) -m tests.kernel.counted $(COUNTED)
 
-bench: build     ## the measurements; BENCH=short for a quick look
-	$(if $(filter short,$(BENCH)),$(SHORT_BENCH)) $(PY) -m pytest -q bench
+# Others that do something of the same, to be measured beside; what cannot be installed is left out.
+$(VENV)/.peers: $(VENV)/.installed
+	@for peer in dpkt scapy nfstream; do \
+	    $(PY) -m pip install -q $$peer 2>/dev/null || echo "$$peer cannot be installed here: left out"; done
+	@touch $@
+
+bench: build $(if $(filter short,$(BENCH)),,$(VENV)/.peers) ## the measurements, to bench/results.json; BENCH=short for a quick look
+	@.ci/need bench
+	$(PY) bench/instructions.py
+	$(if $(filter short,$(BENCH)),$(SHORT_BENCH)) $(PY) -m pytest -q bench -rs \
+	    $(if $(filter short,$(BENCH)),,--results bench/results.json)
+
+page: $(VENV)/.installed  ## docs/performance.md's figures and plots from bench/results.json
+	@$(PY) -c 'import matplotlib' 2>/dev/null || $(PY) -m pip install -q matplotlib
+	$(PY) bench/page.py bench/results.json docs/performance.md
 
 parity: build    ## the kernel as judge, at length; root
 	@.ci/need test

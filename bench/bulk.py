@@ -151,11 +151,14 @@ class Batch:
         return engine.process(self.data, self.offset, self.length, self.time, out=self.out)
 
 
-def establish(engine: Engine, connections: Connections, chunk: int = 1_000_000) -> None:
-    """Shake hands for every connection, in chunks; all are ASSURED afterwards. UDP is answered, and asks again late."""
+def establish(engine: Engine, connections: Connections, now: int = START, chunk: int = 1_000_000) -> None:
+    """Shake hands for every connection, in chunks; all are ASSURED afterwards. UDP is answered, and asks again 3 s
+    late: the clock stands there then."""
     for start in range(0, connections.count, chunk):
         part = Connections(min(chunk, connections.count - start), connections.family, connections.udp, first=start)
-        Batch(part.packets(SYN, True, 1000, 0)).judge(engine)
-        Batch(part.packets(SYN | ACK, False, 5000, 1001)).judge(engine)
-        out = Batch(part.packets(ACK, True, 1001, 5001), now=START + (3 * 10**9 if part.udp else 0)).judge(engine)
+        Batch(part.packets(SYN, True, 1000, 0), now=now).judge(engine)
+        Batch(part.packets(SYN | ACK, False, 5000, 1001), now=now).judge(engine)
+        if part.udp:
+            now += 3 * 10**9
+        out = Batch(part.packets(ACK, True, 1001, 5001), now=now).judge(engine)
         assert bool(out["assured"].all()), "a handshake failed"

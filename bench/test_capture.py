@@ -7,8 +7,10 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from report import Reporter
 
 from fastfw.drivers.capture import Capture
 
@@ -52,11 +54,9 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     path.unlink()
 
 
-def test_index(path: Path, benchmark: pytest.FixtureRequest) -> None:
+def test_index(path: Path, benchmark: Any, reporter: Reporter) -> None:
     """Opening a capture indexes every record of it."""
-    count = benchmark.pedantic(lambda: len(Capture(path)), rounds=5, warmup_rounds=1)  # type: ignore[attr-defined]
-    seconds = benchmark.stats.stats.min  # type: ignore[attr-defined]
-    benchmark.extra_info["records_per_second"] = round(count / seconds)  # type: ignore[attr-defined]
-    benchmark.extra_info["bytes_per_second"] = round(path.stat().st_size / seconds)  # type: ignore[attr-defined]
-    print(f"{path.name}: {count / seconds / 1e6:.1f} M records/s, {path.stat().st_size / seconds / 1e9:.2f} GB/s")
+    count = benchmark.pedantic(lambda: len(Capture(path)), rounds=5, warmup_rounds=1)
     assert count > 0
+    rate = count / benchmark.stats.stats.median
+    reporter.value(benchmark, f"opening a capture, {path.name}", rate / 1e6, "Mrecords/s")
