@@ -97,8 +97,8 @@ def without_time(line: str) -> str:
 )
 def test_the_same_events_are_told(text: str) -> None:
     """What conntrack -E tells of generated traffic, the engine's events tell, line for line in each connection. On a
-    busy machine a listener misses some, and UDP that goes on for two seconds becomes a stream within milliseconds of the
-    packet: what differs must differ three times in a row."""
+    busy machine a listener misses some, and UDP that goes on for two seconds becomes a stream at a moment that is not
+    known to the millisecond: what differs must differ three times in a row."""
     packets = generate(9, 1_500, 0.2, ["tcp", "udp", "icmp", "sctp"], [4])
     loaded = rules(text) if text else "*raw\nCOMMIT\n"
     for _ in range(3):
