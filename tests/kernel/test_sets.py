@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.kernel.counted import counted_otherwise
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
-from tests.kernel.test_counters import counted_otherwise
 from tests.traffic.generate import generate
 from tests.traffic.packets import SYN, icmp_packet, tcp_packet, udp_packet
 from tests.traffic.sets import asking, sets

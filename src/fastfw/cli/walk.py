@@ -76,7 +76,7 @@ class Walk:
         self._watched = watched
         self._hook = hook
         self._in_interface, self._out_interface = interfaces
-        self._compiler = Compiler(ruleset, lambda name: 0, declared, sets)
+        self._compiler = Compiler(ruleset, lambda name: 0, declared, sets=sets)
         w = watched
         self._headers = Headers(w.family, w.protocol, w.length, w.fragment, w.ip, w.transport)
 
