@@ -20,6 +20,7 @@ from fastfw.connection import (
     Connection,
     Event,
     Expectation,
+    changes,
     from_entry,
     from_expect,
 )
@@ -261,9 +262,13 @@ def follow(client: Any, words: Words) -> int:
             helpers = data.get("helpers", helpers)
             if data.get("lost"):
                 tell(f"{data['lost']} events are lost: they came faster than they were read")
-            for moment, kind, why, entry, extra in np.frombuffer(reply.rows, EVENT).tolist():
+            for moment, kind, why, what, entry, extra in np.frombuffer(reply.rows, EVENT).tolist():
                 event = Event(
-                    EVENT_KINDS[kind], EVENT_REASONS[why], moment, from_entry(entry, 0, moment, helpers, extra)
+                    EVENT_KINDS[kind],
+                    EVENT_REASONS[why],
+                    moment,
+                    from_entry(entry, 0, moment, helpers, extra),
+                    changes(what),
                 )
                 if event.kind in words.events and words.wants(event.connection):
                     stamp = (
