@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("csv", [False, True], ids=["summary", "packets"])
-def test_replay(path: Path, csv: bool, tmp_path: Path, benchmark: Any, reporter: Reporter) -> None:
+def test_replay(
+    path: Path, csv: bool, tmp_path: Path, benchmark: Any, reporter: Reporter, read_lines: Callable[[], float]
+) -> None:
     """A replay judges every packet and says so."""
     argv = ["replay", str(path), "--json", *(["--packets", str(tmp_path / "out.csv")] if csv else [])]
 
@@ -59,7 +62,7 @@ def test_replay(path: Path, csv: bool, tmp_path: Path, benchmark: Any, reporter:
     text = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
     assert f'"ip": {PACKETS // (2 * CONNECTIONS) * 2 * CONNECTIONS}' in text
     what = "a line of CSV each" if csv else "decisions only"
-    reporter.value(
-        benchmark, f"fastfw replay, {what}", PACKETS / benchmark.stats.stats.median / 1e6, "Mpackets/s",
-        goal=2.0 if csv else 8.0,
+    reporter.rate(
+        benchmark, f"fastfw replay, {what}", PACKETS / benchmark.stats.stats.median, read_lines(),
+        goal=2e6 if csv else 8e6,
     )  # fmt: skip
