@@ -239,3 +239,10 @@ CHANGES = {8: "reply", 16: "assured", 32: "protoinfo"}
 def changes(bits: int) -> tuple[str, ...]:
     """The names of core.conntrack's TELL_... bits that an update may have."""
     return tuple(name for bit, name in CHANGES.items() if bits & bit)
+
+
+def from_event(row: tuple, helper_names: list[str]) -> Event:  # type: ignore[type-arg]
+    """An Event from one record of `core.snapshot.take_events`, of dtype EVENT, as a tuple."""
+    moment, kind, why, what, entry, extra = row
+    connection = from_entry(entry, 0, moment, helper_names, extra)
+    return Event(EVENT_KINDS[kind], EVENT_REASONS[why], moment, connection, changes(what))

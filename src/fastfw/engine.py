@@ -17,15 +17,13 @@ import numpy.typing as npt
 
 from fastfw import state
 from fastfw.connection import (
-    EVENT_KINDS,
-    EVENT_REASONS,
     SCTP,
     TCP,
     Connection,
     Event,
     Expectation,
-    changes,
     from_entry,
+    from_event,
     from_expect,
 )
 from fastfw.core.engine import DECISION, LINK, Core
@@ -397,16 +395,7 @@ class Engine(Core):
         """What happened since the last call, oldest first, and how many events came to be forgotten unread."""
         table, lost = take_events(self)
         names = self.helper_names()
-        return [
-            Event(
-                EVENT_KINDS[kind],
-                EVENT_REASONS[why],
-                moment,
-                from_entry(entry, 0, moment, names, extra),
-                changes(what),
-            )
-            for moment, kind, why, what, entry, extra in table.tolist()
-        ], lost
+        return [from_event(row, names) for row in table.tolist()], lost
 
     def watch_logs(self, room: int = 4096, snap: int = 128) -> None:
         """Begin to note the packets that LOG, NFLOG and TRACE rules tell of, `room` records at most until they are

@@ -13,15 +13,12 @@ from fastfw.cli.ctwords import Words, parse
 from fastfw.cli.daemonclient import check_layout, connect, take_socket
 from fastfw.cli.errors import CliError
 from fastfw.connection import (
-    EVENT_KINDS,
-    EVENT_REASONS,
     SCTP,
     TCP,
     Connection,
-    Event,
     Expectation,
-    changes,
     from_entry,
+    from_event,
     from_expect,
 )
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
@@ -262,17 +259,13 @@ def follow(client: Any, words: Words) -> int:
             helpers = data.get("helpers", helpers)
             if data.get("lost"):
                 tell(f"{data['lost']} events are lost: they came faster than they were read")
-            for moment, kind, why, what, entry, extra in np.frombuffer(reply.rows, EVENT).tolist():
-                event = Event(
-                    EVENT_KINDS[kind],
-                    EVENT_REASONS[why],
-                    moment,
-                    from_entry(entry, 0, moment, helpers, extra),
-                    changes(what),
-                )
+            for row in np.frombuffer(reply.rows, EVENT).tolist():
+                event = from_event(row, helpers)
                 if event.kind in words.events and words.wants(event.connection):
                     stamp = (
-                        f"[{moment // 10**9:<8}.{moment // 1000 % 10**6:<6}]\t" if "timestamp" in words.output else ""
+                        f"[{event.time // 10**9:<8}.{event.time // 1000 % 10**6:<6}]\t"
+                        if "timestamp" in words.output
+                        else ""
                     )
                     print(stamp + event_line(event), flush=True)
                     seen += 1
