@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.kernel.oracle import pack
+from tests.plain import enforce
 from tests.traffic.generate import generate
 from tests.traffic.rulesets import ruleset, tables
 
 import fastfw
-from fastfw.ruleset.compile import compile_ruleset
 
 SECOND = 1_000_000_000
 TOLD = ("verdict", "state", "direction", "assured", "seen_reply", "expected", "reason", "rule", "mark")
@@ -59,11 +59,8 @@ class Pair(RuleBasedStateMachine):
 
     def enforce(self, engine: fastfw.Engine, family: int) -> None:
         """Put the text of a family in force: in the plain engine without any of what makes rules quick."""
-        rules = fastfw.Ruleset.parse(self.texts[family], family)
-        if engine is self.quick:
-            engine.replace(**{f"rules{family}": rules})
-        else:
-            engine._replace(family, compile_ruleset(rules, remember=False, classify=False))
+        quick = engine is self.quick
+        enforce(engine, family, self.texts[family], remember=quick, classify=quick)
 
     @rule(
         count=st.integers(1, 200),

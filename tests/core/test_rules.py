@@ -8,13 +8,13 @@ from random import Random
 import numpy as np
 import pytest
 from tests.kernel.oracle import pack
+from tests.plain import enforce
 from tests.traffic import packets as p
 from tests.traffic.generate import generate
 from tests.traffic.rulesets import ruleset
 
 import fastfw
 from fastfw.core.terms import Reason, Verdict
-from fastfw.ruleset.compile import compile_ruleset
 
 A, B = p.address("10.1.0.1"), p.address("10.2.0.1")
 SECOND = 1_000_000_000
@@ -217,8 +217,7 @@ def test_paths_and_classifier_change_nothing(seed: int, turn: int) -> None:
         for classify in (False, True):
             fw = fastfw.Engine()
             for family in (4, 6):
-                rules = fastfw.Ruleset.parse(make(number, family), family)
-                fw._replace(family, compile_ruleset(rules, remember=remember, classify=classify))
+                enforce(fw, family, make(number, family), remember, classify)
             hook = ("FORWARD", "INPUT", "OUTPUT")[turn % 3]
             out = run(fw, packets, times=times, hook=hook)
             results.append((out, [fw._rule_counters(family).tolist() for family in (4, 6)]))
