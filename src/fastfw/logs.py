@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -76,9 +77,7 @@ def log_records(
     for records, packets, rules4, rules6 in parts:
         programs: Mapping[int, Rules | None] = {4: rules4, 6: rules6}
         models = {
-            family: pickle.loads(p.source)
-            for family, p in programs.items()
-            if p is not None and isinstance(p.source, bytes)
+            family: _model(p.source) for family, p in programs.items() if p is not None and isinstance(p.source, bytes)
         }
         for record, packet in zip(records.tolist(), packets, strict=True):
             time, rule, mark, length, _have, iif, oif, kind, family, _point, state = record
@@ -106,6 +105,13 @@ def log_records(
                 )
             )
     return found
+
+
+@functools.lru_cache(maxsize=2)
+def _model(source: bytes) -> Ruleset:
+    """A ruleset as its program keeps it: of those in force many records are asked for."""
+    rules: Ruleset = pickle.loads(source)
+    return rules
 
 
 def _target(rules: Ruleset, place: str) -> Log | NfLog | None:

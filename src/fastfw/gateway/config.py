@@ -127,6 +127,11 @@ class LogSection(Section, frozen=True):
     rate: Rate = 10
     """Lines a second of one kind."""
     burst: Annotated[float, Meta(ge=1, le=1e9)] = 50
+    packets: bool = True
+    """Whether packets that LOG, NFLOG and TRACE rules tell of are lines too."""
+    packet_rate: Rate = 10
+    """Such lines a second of one rule."""
+    packet_burst: Annotated[float, Meta(ge=1, le=1e9)] = 50
 
 
 class MetricsSection(Section, frozen=True):

@@ -21,6 +21,7 @@ from fastfw.gateway.control import Control, ControlError
 from fastfw.gateway.log import Bridge, Log
 from fastfw.gateway.needs import copy_range
 from fastfw.gateway.notify import Notifier
+from fastfw.gateway.packets import PacketLog
 from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, write_whole
 from fastfw.gateway.steer import SteerError
 from fastfw.gateway.workers import Health, Opener, Worker, queue_opener
@@ -86,6 +87,7 @@ class Daemon:
             raise StartError(str(error)) from None
         self.rulebook = Rulebook(self.engine, self.rules_changed)
         self.answerer = Answerer(self.engine, config.reject, self.log)
+        self.packet_log = PacketLog(self.engine, config.log, self.log)
 
     # -- start ----------------------------------------------------------------------------------------------------
 
@@ -115,6 +117,8 @@ class Daemon:
         self._load_state()
         if config.reject.answers and self.answerer.open():
             self._closers.append(self.answerer.close)
+        self.packet_log.start()
+        self._closers.append(self.packet_log.stop)
         opener = self._opener(self.engine, config, self.answerer)
         for number in own:
             worker = Worker(number, opener, self.copy_range(), self.log)
@@ -317,6 +321,7 @@ class Daemon:
         self.config = new
         self.log.configure(new.log.format, new.log.level, new.log.rate, new.log.burst)
         self.answerer.configure(new.reject)
+        self.packet_log.configure(new.log)
         if self._steered and new.plan() != old.plan():
             try:
                 steer.install(new.plan())

@@ -37,6 +37,7 @@ LABELLED = {
     "counters": ("fastfw_conntrack", "event", "What conntrack -S counts"),
     "reasons": ("fastfw_packets_by_reason", "reason", "Packets that connection tracking had something to say about"),
     "answers": ("fastfw_reject_answers", "kind", "Answers to refused packets"),
+    "packet_log": ("fastfw_logged_packets", "outcome", "Packets that LOG, NFLOG and TRACE rules told of"),
     "silences": ("fastfw_reject_silences", "why", "Refused packets that got no answer"),
 }
 

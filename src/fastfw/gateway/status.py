@@ -33,6 +33,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "queues": {str(worker.number): {**worker.statistics(), "serving": worker.serving} for worker in daemon.workers},
         "answers": dict(daemon.answerer.sent),
         "silences": dict(daemon.answerer.silent),
+        "packet_log": dict(daemon.packet_log.counts),
         "reloads": daemon.reloads,
         "reloads_failed": daemon.reloads_failed,
         "state_saved": daemon.state_saved,
