@@ -124,6 +124,14 @@ def test_loops_are_refused_at_the_jump() -> None:
     assert "circle" in error.reason
 
 
+def test_an_argument_with_a_nul_is_refused() -> None:
+    """No program can be given one; a line at the control socket could carry one into an option of two words."""
+    ruleset = Ruleset.parse("")
+    for words in (["-A", "INPUT", "-p", "tcp", "--tcp-flags", "SYN\0ACK", "NONE"], ["-N", "a\0b"]):
+        with pytest.raises(Refusal, match="NUL"):
+            run(words, ruleset)
+
+
 def test_a_command_is_all_or_nothing() -> None:
     """A command that leaves a table the kernel would refuse leaves the ruleset as it was."""
     ruleset = Ruleset.parse("*filter\n:a - [0:0]\n-A INPUT -j ACCEPT\n-A INPUT -j a\n-A a -j a\nCOMMIT\n")

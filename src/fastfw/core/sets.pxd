@@ -103,6 +103,7 @@ ctypedef struct Set:
     uint32_t low            # of a range, host order
     uint32_t high
     uint32_t turn           # record that had to go last
+    int64_t expired_at      # the tick in which what was over was last taken out
     uint32_t with_length[2][LENGTHS]     # elements by prefix length
     uint8_t lengths[2][LENGTHS + 1]      # those there are, longest first, NO_LENGTH behind them
 

@@ -20,6 +20,8 @@ def parse_command(args: Sequence[str], ruleset: Ruleset) -> Command:
     """
     name = "filter"
     for index, word in enumerate(args):
+        if "\0" in word:
+            raise Misplaced("an argument with a NUL character: no program can be given one", index)
         if word in ("-t", "--table") and index + 1 < len(args):
             name = args[index + 1]
         elif word[:2] == "-t" and len(word) > 2:

@@ -23,6 +23,7 @@ _ALWAYS = 0x05
 _NEGATE = 0x84
 _LOADS = {0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x80, 0x81, 0x00, 0x01, 0xB1}
 _MEMORY = {0x60, 0x61, 0x02, 0x03}
+_STORES = {0x02, 0x03}
 _MOVES = {0x07, 0x87}
 _KNOWN = _ALU | _JUMPS | _RETURNS | {_ALWAYS, _NEGATE} | _LOADS | _MEMORY | _MOVES
 _DIVISIONS = {0x34, 0x94}
@@ -45,6 +46,27 @@ def fault(program: tuple[Instruction, ...]) -> str:
             return f"instruction {at} jumps beyond the end"
     if not program or program[-1][0] not in _RETURNS:
         return "the last instruction does not return"
+    return _unwritten(program)
+
+
+def _unwritten(program: tuple[Instruction, ...]) -> str:
+    """Which instruction reads a memory cell that some way to it has not written, or "". As the kernel has it, what
+    follows a return is reached through it too.
+    """
+    every = (1 << 16) - 1
+    by_jump = [every] * len(program)
+    falls = 0
+    for at, (code, jt, jf, k) in enumerate(program):
+        written = by_jump[at] & falls
+        falls = written
+        if code in _STORES:
+            falls |= 1 << k
+        elif code in _MEMORY and not written >> k & 1:
+            return f"instruction {at} reads memory cell {k}, which may not be written yet"
+        elif code == _ALWAYS or code in _JUMPS:
+            for distance in (k,) if code == _ALWAYS else (jt, jf):
+                by_jump[at + 1 + distance] &= written
+            falls = every
     return ""
 
 
