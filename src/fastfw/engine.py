@@ -37,7 +37,7 @@ from fastfw.helpers import Helper, Spec, find, parse_spec
 from fastfw.logs import LogRecord, log_records
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.compile import compile_ruleset, write_counters
-from fastfw.ruleset.errors import RulesetNotice
+from fastfw.ruleset.errors import RulesetError, RulesetNotice
 from fastfw.ruleset.ext.ct import MARK as ZONE_OF_MARK
 from fastfw.ruleset.ext.ct import Ct
 from fastfw.ruleset.lower.program import Assembly
@@ -175,7 +175,7 @@ class Engine(Core):
             self.attach(helper)
         self._policies = {name: (policy, policy.by_slot(values)) for name, policy in (timeouts or {}).items()}
         self._rulesets: dict[int, bytes] = {}
-        self._put_in_force(rules4, rules6, 3)
+        self._put_in_force(rules4, rules6, 3, self._sets)
 
     _unset = object()
 
@@ -192,16 +192,30 @@ class Engine(Core):
         named.update((reason.name.lower(), reasons[reason]) for reason in Reason if reason and reasons[reason])
         return named
 
-    def replace(self, rules4: Ruleset | object | None = _unset, rules6: Ruleset | object | None = _unset) -> None:
-        """Put new rulesets in force between two packets; what is not named stays. No connection is lost.
+    def replace(
+        self,
+        rules4: Ruleset | object | None = _unset,
+        rules6: Ruleset | object | None = _unset,
+        *,
+        sets: Sets | str | None = None,
+    ) -> None:
+        """Put new rulesets in force between two packets; what is not named stays. No connection is lost. With `sets`
+        rules ask those from then on: all that packets did to the ones before is forgotten.
 
         The engine keeps a copy: changing a Ruleset afterwards changes nothing here. RulesetError: the kernel would
-        refuse a ruleset, or a rule asks for what cannot be evaluated; then all stays as it was. What is taken but not
-        done as the kernel would do it is told as a warning, a RulesetNotice.
+        refuse a ruleset, or a rule asks for what cannot be evaluated; then all stays as it was, as with SetError. What
+        is taken but not done as the kernel would do it is told as a warning, a RulesetNotice.
         """
-        self._put_in_force(rules4, rules6, 3)
+        store = self._sets
+        if sets is not None:
+            store = Store(Sets.parse(sets) if isinstance(sets, str) else sets)
+            rules4 = self.ruleset(4) if rules4 is Engine._unset else rules4
+            rules6 = self.ruleset(6) if rules6 is Engine._unset else rules6
+        self._put_in_force(rules4, rules6, 3, store)
 
-    def _put_in_force(self, rules4: Ruleset | object | None, rules6: Ruleset | object | None, caller: int) -> None:
+    def _put_in_force(
+        self, rules4: Ruleset | object | None, rules6: Ruleset | object | None, caller: int, store: Store
+    ) -> None:
         """`replace`, for whoever is `caller` frames up: where its warnings point to."""
         program: Rules | None
         compiled: list[tuple[int, Rules | None, bytes]] = []
@@ -211,22 +225,27 @@ class Engine(Core):
             elif rules is not Engine._unset:
                 if not isinstance(rules, Ruleset) or rules.family != family:
                     raise TypeError(f"rules{family}: a Ruleset of family {family} or None expected, not {rules!r:.60}")
-                program = compile_ruleset(
-                    rules,
-                    helper_number=self._helper_number,
-                    template=self._ct_template,
-                    declared=self.declared,
-                    sets=self._sets,
-                )
+                try:
+                    program = compile_ruleset(
+                        rules,
+                        helper_number=self._helper_number,
+                        template=self._ct_template,
+                        declared=self.declared,
+                        sets=store,
+                    )
+                except RulesetError as error:
+                    error.family = family
+                    raise
                 program.source = pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)
                 compiled.append((family, program, program.source))
+        self._sets = store
         for family, program, copy in compiled:
             if program is not None and program.wants_accounting and not self.settings["nf_conntrack_acct"]:
                 self.settings["nf_conntrack_acct"] = 1  # as the kernel does when such a rule is loaded
             self._replace(family, program)
             self._rulesets[family] = copy
             for notice in program.notices if program is not None else ():
-                warnings.warn(RulesetNotice(*notice), stacklevel=caller)
+                warnings.warn(RulesetNotice(*notice, family), stacklevel=caller)
 
     def _ct_template(self, target: Ct, assembly: Assembly) -> int:
         """The number of what a CT rule asks for, 0: nothing. ValueError: the kernel would refuse the rule."""

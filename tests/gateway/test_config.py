@@ -10,7 +10,8 @@ from fastfw.gateway.config import Config, ConfigError, line_of, listen_address, 
 
 FAULTS = [
     ("[rules]\nipv4 = 3\n", "f:2: rules.ipv4: expected `str`, got `int`"),
-    ("[rules]\nipv9 = 'x'\n", "f:2: rules.ipv9: no such key: one of ipv4, ipv6, rejudge, save_at_stop expected"),
+    ("[rules]\nipv9 = 'x'\n", "f:2: rules.ipv9: no such key: one of ipv4, ipv6, sets, rejudge, save_at_stop expected"),
+    ("[rules]\nipv4 = 'x'\nsets = 'y'\n", "f:3: rules.sets: expected `array`, got `str`"),
     ("\n\nnope = 1", "f:3: nope: no such key: one of rules, conntrack,"),
     ("[queue]\nfirst = 70000", "f:2: queue.first: expected `int` <= 65535"),
     ("[queue]\nfirst = 65535\ncount = 2", "f:3: queue.count: the last queue would be above 65535"),

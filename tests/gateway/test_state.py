@@ -109,6 +109,19 @@ def test_check(tmp_path: Path) -> None:
         daemon(tmp_path, ipv4=str(tmp_path / "rules")).check()
 
 
+def test_which_rules(tmp_path: Path) -> None:
+    """What an engine cannot do is told by the file it stands in; what it does otherwise than the kernel is a line of
+    the log."""
+    for name, match in (("rules", "owner --uid-owner 0"), ("rules6", "set --match-set s src")):
+        (tmp_path / name).write_text(f"*filter\n:OUTPUT ACCEPT\n-A OUTPUT -m {match} -j DROP\nCOMMIT\n")
+    first = daemon(tmp_path, ipv4=str(tmp_path / "rules"), ipv6=str(tmp_path / "rules6"))
+    with pytest.raises(StartError, match=r"/rules6:3:1: set `s' does not exist"):
+        first.check()
+    (tmp_path / "rules6").write_text("")
+    first.check()
+    assert f'event=rules_notice text="{tmp_path}/rules:3:' in said(first)
+
+
 def test_metrics(tmp_path: Path) -> None:
     """Prometheus is served every figure of the status, with its labels, and anew at every call; at the end the port is
     free again."""

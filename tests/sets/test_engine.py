@@ -157,6 +157,22 @@ def test_an_engine_keeps_a_copy() -> None:
     assert not sets["s"].elements
 
 
+def test_sets_are_replaced() -> None:
+    """New sets are asked from then on by the rules in force, whose counters go on; where they cannot be, all stays."""
+    engine = fastfw.Engine(rules("-m set --match-set s src -j DROP"), sets="create s hash:ip\nadd s 10.1.0.1\n")
+    assert (asked(engine, udp(ONE)), asked(engine, udp(TWO))) == ("DROP", "ACCEPT")
+    engine.replace(sets="create t hash:ip\ncreate s hash:ip\nadd s 10.1.0.2\n")
+    assert (asked(engine, udp(ONE)), asked(engine, udp(TWO, 2))) == ("ACCEPT", "DROP")
+    with pytest.raises(fastfw.RulesetError, match="set `s' does not exist"):
+        engine.replace(sets="create t hash:ip\n")
+    with pytest.raises(SetError, match="1:10: "):
+        engine.replace(sets="create s nothing\n")
+    assert asked(engine, udp(TWO, 3)) == "DROP"
+    assert "[3:87] -A FORWARD" in engine.counters_text(4)
+    engine.replace(rules("-m set --match-set t src -j DROP"), sets="create t hash:ip\nadd t 10.1.0.1\n")
+    assert (asked(engine, udp(ONE, 4)), asked(engine, udp(TWO, 4))) == ("DROP", "ACCEPT")
+
+
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """The command line's answer."""
     return subprocess.run([sys.executable, "-m", "fastfw", *words], capture_output=True, text=True, check=False)

@@ -155,7 +155,8 @@ def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", RulesetNotice)
         try:
-            engine.replace(**{f"rules{rules.family}": rules})
+            given: dict[str, Any] = {f"rules{rules.family}": rules}
+            engine.replace(**given)
         except RulesetError as error:
             raise CliError(located(error, source_name(path))) from None
     notices = [one.message for one in told if isinstance(one.message, RulesetNotice)]

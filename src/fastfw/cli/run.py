@@ -25,6 +25,9 @@ def main(prog: str, argv: Sequence[str]) -> int:
     parser.add_argument("-c", "--config", metavar="FILE", help="configuration, TOML")
     parser.add_argument("--rules", metavar="FILE", help="IPv4 rules, as iptables-save prints them")
     parser.add_argument("--rules6", metavar="FILE", help="IPv6 rules, as ip6tables-save prints them")
+    parser.add_argument(
+        "--sets", metavar="FILE", action="append", help="sets that rules name, as ipset save prints them"
+    )
     parser.add_argument("--queue", metavar="N[:M]", help="NFQUEUE queue, or the first and last of several")
     parser.add_argument("--state", metavar="FILE", help="where connections are kept between runs")
     parser.add_argument("--control", metavar="SOCKET", help="the control socket (default /run/fastfw/control)")
@@ -57,8 +60,11 @@ def read(args: argparse.Namespace) -> Config:
     from fastfw.gateway.config import Config, changed, check, read_config
     from fastfw.gateway.daemon import absolute
 
-    for option in ("config", "rules", "rules6"):
-        if getattr(args, option) == "":  # of a variable that is not set: no rules at all is nothing to guess
+    for option in ("config", "rules", "rules6", "sets"):
+        given = getattr(args, option)
+        if "" in (
+            given if isinstance(given, list) else [given]
+        ):  # of a variable that is not set: no rules at all is nothing to guess
             raise CliError(f"--{option} '': a file's name expected")
     config = read_config(args.config) if args.config else Config()
     first = count = None
@@ -71,7 +77,12 @@ def read(args: argparse.Namespace) -> Config:
         first, count = low, high - low + 1
     config = changed(
         config,
-        rules=changed(config.rules, ipv4=absolute(args.rules), ipv6=absolute(args.rules6)),
+        rules=changed(
+            config.rules,
+            ipv4=absolute(args.rules),
+            ipv6=absolute(args.rules6),
+            sets=tuple(str(absolute(path)) for path in args.sets) if args.sets else None,
+        ),
         queue=changed(config.queue, first=first, count=count),
         state=changed(config.state, file=absolute(args.state)),
         control=changed(config.control, socket=absolute(args.control)),

@@ -41,6 +41,8 @@ class RulesSection(Section, frozen=True):
 
     ipv4: str = ""
     ipv6: str = ""
+    sets: tuple[str, ...] = ()
+    """Files as `ipset save` prints them, with the sets that the rules name."""
     rejudge: bool = False
     """Whether a reload also forgets the connections that the new rules would not let begin."""
     save_at_stop: bool = False

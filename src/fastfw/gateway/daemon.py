@@ -22,11 +22,12 @@ from fastfw.gateway.log import Bridge, Log
 from fastfw.gateway.needs import copy_range
 from fastfw.gateway.notify import Notifier
 from fastfw.gateway.packets import PacketLog
-from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, write_whole
+from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, read_sets, read_text, write_whole
 from fastfw.gateway.steer import SteerError
 from fastfw.gateway.workers import Health, Opener, Worker, queue_opener
 from fastfw.helpers import HelperError
 from fastfw.ruleset import Ruleset
+from fastfw.sets import Sets
 from fastfw.state import StateError
 
 DRAIN = 0.5
@@ -42,6 +43,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 FIXED: tuple[str, ...] = ("queue", "control", "metrics")
 
 Reader = Callable[[], Config]
+Texts = list[tuple[str, str]]
+"""Files' names and what they hold."""
 
 
 class StartError(RuntimeError):
@@ -80,12 +83,15 @@ class Daemon:
         self._save_due = 0.0
         self._steered = False
         self._noted: list[int] = []
+        self._sets_read: Texts = []
         self.healthy = True
         try:
             self.engine = Engine(settings=config.conntrack.settings, helpers=config.conntrack.helpers)
         except (ValueError, MemoryError) as error:
             raise StartError(str(error)) from None
-        self.rulebook = Rulebook(self.engine, self.rules_changed)
+        self.rulebook = Rulebook(
+            self.engine, self.rules_changed, lambda text: self.log("warning", "rules_notice", text=text)
+        )
         self.answerer = Answerer(self.engine, config.reject, self.log)
         self.packet_log = PacketLog(self.engine, config.log, self.log)
 
@@ -113,7 +119,7 @@ class Daemon:
             taken = steer.in_use(plan.program, besides=own)
             if taken is not None:
                 raise StartError(f"another daemon serves queue {taken} here: stop it first")
-        self.rulebook.put(*self._read_rulesets(config))
+        self._put_rules(config, *self._read_rules(config))
         self._load_state()
         if config.reject.answers and self.answerer.open():
             self._closers.append(self.answerer.close)
@@ -144,15 +150,25 @@ class Daemon:
     def check(self) -> None:
         """Whether the rules can be put in force. StartError."""
         try:
-            self.rulebook.put(*self._read_rulesets(self.config))
+            self._put_rules(self.config, *self._read_rules(self.config))
         except RulesError as error:
             raise StartError(str(error)) from None
 
-    def _read_rulesets(self, config: Config) -> list[Ruleset]:
-        return [
+    def _read_rules(self, config: Config) -> tuple[list[Ruleset], Sets | None, Texts]:
+        """Rules and sets from their files, and the sets' texts. Sets whose files are as they were when they were read
+        last stay, with what packets have added to them: None. RulesError."""
+        rulesets = [
             read_rules(path, family) if path else self._open_ruleset(family)
             for family, path in ((4, config.rules.ipv4), (6, config.rules.ipv6))
         ]
+        texts = [(path, read_text(path)) for path in config.rules.sets]
+        return rulesets, read_sets(texts) if texts != self._sets_read else None, texts
+
+    def _put_rules(self, config: Config, rulesets: list[Ruleset], sets: Sets | None, texts: Texts) -> None:
+        """Put in force what was read. RulesError: all stays as it was."""
+        names = {4: config.rules.ipv4, 6: config.rules.ipv6}
+        self.rulebook.put(*rulesets, names=names, sets=sets)
+        self._sets_read = texts
 
     def _open_ruleset(self, family: int) -> Ruleset:
         rules = Ruleset(family)
@@ -298,7 +314,7 @@ class Daemon:
             for name in FIXED
             for key in _differing(getattr(old, name), getattr(new, name))
         ]
-        rulesets = self._read_rulesets(new)
+        read = self._read_rules(new)
         notes += [
             f"reject.{key} is taken over at a restart"
             for key in _differing(old.reject, new.reject)
@@ -312,7 +328,7 @@ class Daemon:
                     self.engine.attach(helper)
                 except HelperError as error:
                     raise ConfigError(str(error)) from None
-        self.rulebook.put(*rulesets, names=[path for path in (new.rules.ipv4, new.rules.ipv6) if path])
+        self._put_rules(new, *read)
         for name in old.conntrack.settings.keys() - new.conntrack.settings.keys():
             self.engine.settings[name] = _default(name)
         for name, value in new.conntrack.settings.items():

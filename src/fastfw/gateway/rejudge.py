@@ -74,7 +74,7 @@ def name(interface: int) -> str:
 def rejudge(engine: Engine) -> Judged:
     """Forget the connections that the rules in force would not let begin."""
     settings = dict(engine.settings) | {"nf_conntrack_max": FIRST_ROOM}
-    trial = Engine(engine.ruleset(4), engine.ruleset(6), settings)
+    trial = Engine(engine.ruleset(4), engine.ruleset(6), settings, sets=engine.sets)
     routes = Routes()
     judged = 0
 

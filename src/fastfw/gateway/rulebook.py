@@ -7,13 +7,19 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastfw.engine import Engine
 from fastfw.ruleset import Ruleset, RulesetError
 from fastfw.ruleset.apply import CHANGING, parse_command
 from fastfw.ruleset.apply import run as run_command
+from fastfw.ruleset.errors import RulesetNotice
+from fastfw.sets import SetError, Sets
+
+NAMES = {4: "iptables", 6: "ip6tables"}
 
 
 class RulesError(ValueError):
@@ -22,11 +28,26 @@ class RulesError(ValueError):
 
 def read_rules(path: str, family: int) -> Ruleset:
     """The ruleset of a file. RulesError."""
+    return parse_rules(read_text(path), family, path)
+
+
+def read_text(path: str) -> str:
+    """A file's text; bytes that are no UTF-8 survive as surrogates. RulesError."""
     try:
-        text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
+        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise RulesError(f"{path}: {error.strerror}") from None
-    return parse_rules(text, family, path)
+
+
+def read_sets(files: Iterable[tuple[str, str]]) -> Sets:
+    """The sets of texts as `ipset save` prints them, each with its file's name. RulesError."""
+    sets = Sets()
+    for path, text in files:
+        try:
+            sets.load(text)
+        except SetError as error:
+            raise RulesError(located(error, path)) from None
+    return sets
 
 
 def parse_rules(text: str, family: int, name: str) -> Ruleset:
@@ -39,7 +60,7 @@ def parse_rules(text: str, family: int, name: str) -> Ruleset:
     return rules
 
 
-def located(error: RulesetError, name: str) -> str:
+def located(error: RulesetError | SetError | RulesetNotice, name: str) -> str:
     """FILE:LINE:COLUMN: reason."""
     reason = error.reason.encode("utf-8", "backslashreplace").decode()
     return f"{name}:{error.line}:{error.column}: {reason}" if error.line else f"{name}: {reason}"
@@ -67,10 +88,14 @@ def write_whole(path: str, text: str, mode: int = 0o600) -> None:
 class Rulebook:
     """An engine's rulesets. Changes happen one after the other; each is in force as a whole or not at all."""
 
-    def __init__(self, engine: Engine, after: Callable[[], object]) -> None:
+    def __init__(
+        self, engine: Engine, after: Callable[[], object], notice: Callable[[str], object] = lambda text: None
+    ) -> None:
         self.engine = engine
         self.after = after
         """Called when rules were replaced."""
+        self.notice = notice
+        """Called with what is not done as the kernel would do it, and where it stands."""
         self.lock = threading.RLock()
 
     def current(self, family: int) -> Ruleset:
@@ -79,13 +104,21 @@ class Rulebook:
         rules.table("filter")
         return rules
 
-    def put(self, *rulesets: Ruleset, names: Sequence[str] = ()) -> None:
-        """Put rulesets in force together. RulesError: the engine cannot; all stays as it was."""
-        with self.lock:
+    def put(self, *rulesets: Ruleset, names: Mapping[int, str] = NAMES, sets: Sets | None = None) -> None:
+        """Put rulesets in force together, and sets if there are new ones; `names` says by family where they are from.
+        RulesError: the engine cannot; all stays as it was."""
+        given: dict[str, Any] = {f"rules{rules.family}": rules for rules in rulesets}
+        with self.lock, warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", RulesetNotice)
             try:
-                self.engine.replace(**{f"rules{rules.family}": rules for rules in rulesets})
+                self.engine.replace(**given, sets=sets)
             except RulesetError as error:
-                raise RulesError(located(error, " and ".join(names) or "the ruleset")) from None
+                raise RulesError(located(error, names[error.family])) from None
+            except SetError as error:
+                raise RulesError(located(error, "sets")) from None
+            for notice in told:
+                if isinstance(notice.message, RulesetNotice):
+                    self.notice(located(notice.message, names[notice.message.family]))
             self.after()
 
     def command(self, family: int, words: Sequence[str]) -> str:
@@ -95,7 +128,7 @@ class Rulebook:
             asked = parse_command(words, rules)
             printed = run_command(words, rules)
             if asked.action in CHANGING or asked.action not in "LSC" or asked.zero:
-                self.put(rules, names=("iptables" if family == 4 else "ip6tables",))
+                self.put(rules)
             return printed
 
     def restore(self, family: int, text: str, *, name: str, noflush: bool, counters: bool, test: bool) -> None:
@@ -109,11 +142,13 @@ class Rulebook:
             if test:
                 self._try(rules, name)
             else:
-                self.put(rules, names=(name,))
+                self.put(rules, names={family: name})
 
     def _try(self, rules: Ruleset, name: str) -> None:
         try:
-            Engine(settings={"nf_conntrack_max": 1}).replace(**{f"rules{rules.family}": rules})
+            trial = Engine(settings={"nf_conntrack_max": 1}, sets=self.engine.sets)
+            given: dict[str, Any] = {f"rules{rules.family}": rules}
+            trial.replace(**given)
         except RulesetError as error:
             raise RulesError(located(error, name)) from None
 

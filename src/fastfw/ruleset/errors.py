@@ -19,8 +19,10 @@ class RulesetError(ValueError):
     """Text that is not a ruleset, or a rule that the kernel would not load.
 
     `line` and `column` count from 1 (0: the rule was built by hand and has no place in a text);
-    `reason` says what is wrong and what was expected.
+    `reason` says what is wrong and what was expected; `family` whose ruleset an engine would not take (0: any's).
     """
+
+    family = 0
 
     def __init__(self, reason: str, line: int = 0, column: int = 0, filename: str = "-") -> None:
         if len(reason) > REASON_LIMIT:
@@ -37,10 +39,11 @@ class RulesetError(ValueError):
 
 class RulesetNotice(UserWarning):
     """What an engine will not do as the kernel would, though it takes the ruleset: once for each kind of it, with the
-    first rule that asks for it. `line`, `column` and `reason` as in `RulesetError`."""
+    first rule that asks for it. `line`, `column`, `reason` and `family` as in `RulesetError`."""
 
-    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+    def __init__(self, reason: str, line: int = 0, column: int = 0, family: int = 0) -> None:
         super().__init__(reason, line, column)
+        self.family = family
         self.reason = reason
         self.line = line
         self.column = column

@@ -108,11 +108,16 @@ class Sets:
     def parse(cls, text: str) -> Sets:
         """Read what `ipset save` prints, and what `ipset restore` reads of create, add, del and flush. Raises
         SetError."""
+        sets = cls()
+        sets.load(text)
+        return sets
+
+    def load(self, text: str) -> None:
+        """Read more of it: sets are created, or elements added to those there are. Raises SetError; what lines before
+        the faulty one said has been done."""
         from fastfw.sets.reader import read
 
-        sets = cls()
-        read(text, sets)
-        return sets
+        read(text, self)
 
     def save(self) -> str:
         """What `ipset save` prints, elements in the order in which they came."""
