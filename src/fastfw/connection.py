@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -163,6 +164,10 @@ def from_entry(
     )
 
 
+PERMANENT, ANY_PORT, ANY_SOURCE, INACTIVE, MASKED = 1, 2, 4, 8, 16
+"""core.expect's flags of an expectation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """A connection that a helper has announced. Addresses are packed; an absent source or port is None."""
@@ -178,39 +183,69 @@ class Expectation:
     helper: str
     master: int
     permanent: bool
+    inactive: bool = False
+    """It is kept, but no connection meets it yet."""
+    source_mask: bytes | None = None
+    """Which bits of the source count; None: all of them, or none where there is no source."""
+    class_name: str = ""
+    """What the helper calls the class, if it names any."""
 
     def __str__(self) -> str:
         """The line /proc/net/nf_conntrack_expect prints for it."""
         size = 4 if self.family == 4 else 16
-        flags = "PERMANENT " if self.permanent else ""
+        flags = f"{self.flags} " if self.flags else ""
+        ports = self.ports_text(self.source_port or 0, self.destination_port)
+        owner = f"{self.helper}/{self.class_name}" if self.class_name else self.helper
         return (
             f"{self.timeout} l3proto = {2 if self.family == 4 else 10} proto={self.protocol} "
-            f"src={_address(self.source or bytes(size))} dst={_address(self.destination)} "
-            f"sport={self.source_port or 0} dport={self.destination_port} {flags}{self.helper}"
+            f"src={_address(self.source or bytes(size))} dst={_address(self.destination)} {ports} {flags}{owner}"
         )
+
+    @property
+    def flags(self) -> str:
+        """PERMANENT, INACTIVE, both with a comma between, or nothing."""
+        return ",".join(word for word, has in (("PERMANENT", self.permanent), ("INACTIVE", self.inactive)) if has)
+
+    def ports_text(self, source: int, destination: int) -> str:
+        """A pair of ports as listings show it, or of keys where GRE is expected."""
+        if self.protocol == GRE:
+            return f"srckey=0x{source:x} dstkey=0x{destination:x}"
+        return f"sport={source} dport={destination}"
 
 
 def _address(packed: bytes) -> str:
     return socket.inet_ntoa(packed) if len(packed) == 4 else IPv6Address(packed).exploded
 
 
-def from_expect(row: tuple, now: int, helper_names: list[str]) -> Expectation:  # type: ignore[type-arg]
-    """An Expectation from one record of `core.snapshot.expectations` (dtype EXPECT, as a tuple) at time `now` (ns)."""
+def from_expect(
+    row: tuple,  # type: ignore[type-arg]
+    now: int,
+    helper_names: list[str],
+    class_names: Sequence[Sequence[str]] = (),
+) -> Expectation:
+    """An Expectation from one record of `core.snapshot.expectations` (dtype EXPECT, as a tuple) at time `now` (ns).
+
+    `class_names` are each helper's own names of its classes, by the helper's number.
+    """
     source, destination, sport, dport, _zone, protocol, family, flags, class_, helper, *rest = row
     _child, master, expires, _serial = rest
     size = 4 if family == 4 else 16
+    named = class_names[helper] if helper < len(class_names) else ()
     return Expectation(
         family=family,
         protocol=protocol,
-        source=None if flags & 4 else source[:size],
+        source=None if flags & ANY_SOURCE else source[:size],
         destination=destination[:size],
-        source_port=None if flags & 2 else sport,
+        source_port=None if flags & ANY_PORT else sport,
         destination_port=dport,
         timeout=max(0, (expires - now) // 1_000_000_000),
         class_=class_,
         helper=helper_names[helper],
         master=master,
-        permanent=bool(flags & 1),
+        permanent=bool(flags & PERMANENT),
+        inactive=bool(flags & INACTIVE),
+        source_mask=source[4:8] if flags & MASKED else None,
+        class_name=named[class_] if class_ < len(named) else "",
     )
 
 

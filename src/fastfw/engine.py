@@ -402,9 +402,9 @@ class Engine(Core):
     def expectations(self) -> Iterator[Expectation]:
         """The connections that helpers have announced and that have not come yet, oldest first."""
         now = self.now
-        names = self.helper_names()
+        names, classes = self.helper_names(), self.helper_classes()
         for row in expectations(self).tolist():
-            yield from_expect(row, now, names)
+            yield from_expect(row, now, names, classes)
 
     def watch(self, room: int = 65536) -> None:
         """Begin to note what happens to connections, `room` events at most until they are taken; 0: no longer."""

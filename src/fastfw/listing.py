@@ -18,6 +18,7 @@ from fastfw.connection import (
     UDP,
     Connection,
     Event,
+    Expectation,
 )
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.terms import Status
@@ -99,6 +100,27 @@ def line(connection: Connection, *, extended: bool = False, with_id: bool = Fals
     if with_id:
         parts.append(f"id={connection.index}")
     return " ".join(parts)
+
+
+def expectation_line(expectation: Expectation, master: Connection | None) -> str:
+    """A line of `conntrack -L expect`; without its master where that is not known."""
+    e = expectation
+    size = 4 if e.family == 4 else 16
+    none, every = bytes(size), b"\xff" * size
+    mask = e.source_mask or (every if e.source else none)
+    any_port = e.source_port is None
+    parts = [
+        f"{e.timeout} proto={e.protocol} src={address(e.source or none)} dst={address(e.destination)}",
+        e.ports_text(e.source_port or 0, e.destination_port),
+        f"mask-src={address(mask)} mask-dst={address(every)}",
+        e.ports_text(0 if any_port else 0xFFFF, 0xFFFF),
+    ]
+    if master is not None:
+        parts.append(f"master-src={address(master.source)} master-dst={address(master.destination)}")
+        parts.append(f"sport={master.source_port} dport={master.destination_port}")
+    if e.flags:
+        parts.append(e.flags)
+    return " ".join([*parts, f"class={e.class_} helper={e.helper}"])
 
 
 EVENT_TAGS = {"NEW": "    [NEW]", "UPDATE": " [UPDATE]", "DESTROY": "[DESTROY]"}

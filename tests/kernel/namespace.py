@@ -63,7 +63,7 @@ def marking_rules(out_device: str) -> str:
     return "\n".join(["*mangle", *lines, "COMMIT", ""])
 
 
-IPV4_ONLY = ("pptp", "netbios-ns", "snmp")
+IPV4_ONLY = ("irc", "netbios-ns", "pptp", "snmp")
 
 
 def helper_rules(helpers: list[tuple[str, str, int]], family: int) -> str:
@@ -184,6 +184,15 @@ class Namespace:
             late[index] = clock(coarse)
             answers[index] = receive(packet)
         return bytes(answers), times.tobytes(), late.tobytes()
+
+    def follow(self, data: bytes, offsets: bytes, lengths: bytes) -> list[tuple[bytes, bytes, bytes, list[str]]]:
+        """As `ask`, with what is expected after each packet."""
+        heard = []
+        for start, size in zip(array("Q", offsets), array("I", lengths), strict=True):
+            one = array("I", [size]).tobytes()
+            answer = self.ask(data[start : start + size], bytes(8), one)
+            heard.append((*answer, self.expectations()))
+        return heard
 
     def _receive(self, packet: memoryview) -> int:
         """The answer byte of the packet just written, 0 if it did not come out."""

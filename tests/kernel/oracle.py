@@ -161,7 +161,17 @@ class Oracle:
         if offsets is None or lengths is None:
             packets, offsets, lengths = pack(packets)  # type: ignore[arg-type]
         starts, sizes = offsets.astype(np.uint64).tobytes(), lengths.astype(np.uint32).tobytes()
-        codes, *times = self._call("ask", bytes(packets), starts, sizes)  # type: ignore[arg-type]
+        return self._answers(*self._call("ask", bytes(packets), starts, sizes))  # type: ignore[arg-type]
+
+    def follow(self, packets: Sequence[bytes]) -> tuple[npt.NDArray[np.void], list[list[str]]]:
+        """As `ask`, and the lines of /proc/net/nf_conntrack_expect after each packet."""
+        data, offsets, lengths = pack(packets)
+        heard = self._call("follow", data, offsets.tobytes(), lengths.tobytes())
+        codes, times, late = (b"".join(each[place] for each in heard) for place in range(3))
+        return self._answers(codes, times, late), [each[3] for each in heard]
+
+    def _answers(self, codes: bytes, *times: bytes) -> npt.NDArray[np.void]:
+        """Records of what the child said: a code a packet, and the times before and after it, int64 nanoseconds."""
         code = np.frombuffer(codes, np.uint8)
         answers = np.zeros(len(code), ANSWER)
         answers["answered"] = code & ANSWER_BIT != 0

@@ -23,7 +23,7 @@ from fastfw.connection import (
 )
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.snapshot import ENTRY, EVENT, EXPECT, EXTRA, entry_of
-from fastfw.listing import SAVED_STATUS, address, event_line, line, save_line
+from fastfw.listing import SAVED_STATUS, address, event_line, expectation_line, line, save_line
 
 USAGE = """usage: fastfw conntrack [--control SOCKET] COMMAND [OPTION]...
 
@@ -286,7 +286,7 @@ def waiting(client: Any) -> Iterator[tuple[Expectation, Connection | None]]:
     }
     for reply in replies:
         for row in np.frombuffer(reply.rows, EXPECT).tolist():
-            expectation = from_expect(row, data["now"], data["helpers"])
+            expectation = from_expect(row, data["now"], data["helpers"], data["classes"])
             yield expectation, masters.get(expectation.master)
 
 
@@ -296,20 +296,7 @@ def list_expectations(client: Any, words: Words) -> int:
     for e, master in waiting(client):
         if words.family not in (None, e.family) or words.protocol not in (None, e.protocol):
             continue
-        size = 4 if e.family == 4 else 16
-        none, every = address(bytes(size)), address(b"\xff" * size)
-        mask = "65535" if e.source_port is not None else "0"
-        known = ""
-        if master is not None:
-            known = (f"master-src={address(master.source)} master-dst={address(master.destination)} "
-                     f"sport={master.source_port} dport={master.destination_port} ")  # fmt: skip
-        print(
-            f"{e.timeout} proto={e.protocol} src={address(e.source) if e.source else none} "
-            f"dst={address(e.destination)} "
-            f"sport={e.source_port or 0} dport={e.destination_port} mask-src={every if e.source else none} "
-            f"mask-dst={every} sport={mask} dport=65535 {known}"
-            f"{'PERMANENT ' if e.permanent else ''}class={e.class_} helper={e.helper}"
-        )
+        print(expectation_line(e, master))
         shown_count += 1
     tell(f"{shown_count} expectations have been shown.")
     return 0

@@ -81,6 +81,9 @@ class Core:
     def helper_names(self) -> list[str]:
         """Of the helpers the engine carries, by number; 0 is none."""
 
+    def helper_classes(self) -> list[tuple[str, ...]]:
+        """What each helper calls its classes of expectations, by the helper's number."""
+
     def _read_queues(self, numbers: Iterable[int] | None) -> None: ...
     def _open_logs(self, room: int, snap: int) -> None: ...
     def _take_logs(

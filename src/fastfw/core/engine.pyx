@@ -710,6 +710,10 @@ cdef class Core:
         """Of the helpers the engine carries, by number; 0 is none."""
         return self.attached.names()
 
+    def helper_classes(self):
+        """What each helper calls its classes of expectations, by the helper's number."""
+        return self.attached.classes()
+
     def _stream_statistics(self):
         """Of helpers that read streams: connections read, bytes kept, connections given up at a bound."""
         return self.attached.stream_statistics()

@@ -174,6 +174,10 @@ cdef class Attached:
         """Of all helpers, by number."""
         return ["" if helper is None else helper.name for helper in self.helpers]
 
+    def classes(self):
+        """What each helper calls its classes of expectations, by number."""
+        return [() if helper is None else helper.class_names for helper in self.helpers]
+
     cdef const uint8_t *port_map(self, int protocol):
         """The map stays where it is: it is grown once and never again."""
         where = self.tcp_ports if protocol == PROTO_TCP else self.udp_ports

@@ -217,7 +217,8 @@ class Commands:
         masters = np.unique(waiting["master"])
         table, indices, _ = entries(self.engine) if len(waiting) else (np.empty(0, ENTRY), masters, None)
         chosen = np.isin(indices, masters)
-        yield Reply(data={"now": self.engine.now, "helpers": self.engine.helper_names()})
+        names, classes = self.engine.helper_names(), self.engine.helper_classes()
+        yield Reply(data={"now": self.engine.now, "helpers": names, "classes": classes})
         for at in range(0, len(waiting), CHUNK):
             yield Reply(rows=waiting[at : at + CHUNK].tobytes())
         yield Reply(extras=table[chosen].tobytes(), numbers=indices[chosen].tobytes(), status=0)

@@ -169,6 +169,9 @@ class Helper:
     contains: ClassVar[bytes | tuple[bytes, ...]] = b""
     """If any (at most eight): only payload that has one of them in it needs a look."""
 
+    class_names: ClassVar[tuple[str, ...]] = ()
+    """What its classes of expectations are called in listings, if it has more than one."""
+
     companions: ClassVar[tuple[str, ...]] = ()
     """Names of helpers that connections it announces may carry; an engine that is given it has them too."""
 

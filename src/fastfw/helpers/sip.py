@@ -250,6 +250,7 @@ class SipHelper(Helper):
     name = "sip"
     ports = ((UDP, 5060), (TCP, 5060))
     timeout = 180
+    class_names = ("signalling", "audio", "video", "image")
     limits: ClassVar[dict[int, int]] = {SIGNALLING: 1, AUDIO: 4, VIDEO: 4, IMAGE: 2}
 
     def policy(self, class_: int) -> tuple[int, int]:
