@@ -201,6 +201,32 @@ def test_streams_of_dead_connections_go() -> None:
     assert first.engine._stream_statistics()[0] < 3 * 1024
 
 
+def test_what_dead_connections_kept_makes_room() -> None:
+    """Few connections with much that waits use up what may be kept of all: once they are gone others are read."""
+    reader = Reader(record_end=b"\n", stream_limit=1 << 20)
+    first = Talk(reader)
+    for port in range(6000, 6080):
+        Talk(reader, port, first.engine).send(0, b"x", 1_000_000)
+    count, kept, lost = first.engine._stream_statistics()
+    assert kept <= 64 << 20 < kept + (1 << 20)
+    assert (count, lost) == (81 - lost, 80 - (kept >> 20))
+    first.engine.flush()
+    later = Talk(reader, 7000, first.engine)
+    later.send(0, b"half a ", 0)
+    later.send(0, b"line\n", 7)
+    assert reader.heard[0] == [b"half a line\n"]
+    assert first.engine._stream_statistics() == (1, 0, lost)
+
+
+def test_half_the_sequence_space_away_is_no_payload() -> None:
+    """A segment as far behind as numbers reach is taken for one that was read."""
+    reader = Reader()
+    talk = Talk(reader)
+    talk.send(0, b"abc", 1 << 31)
+    talk.send(0, b"abc", 0)
+    assert reader.heard[0] == [b"abc"]
+
+
 def test_a_new_connection_begins_afresh() -> None:
     """The same ends once more: nothing of the earlier connection is handed over."""
     reader = Reader(record_end=b"\n")

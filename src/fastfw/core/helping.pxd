@@ -1,5 +1,5 @@
 """The helpers an engine carries, and what one of them is handed."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.conntrack cimport Tracker
 from fastfw.core.expect cimport Expect
@@ -45,6 +45,7 @@ cdef class Attached:
 
     cdef Streams streams             # of helpers that read streams
     cdef uint32_t purge_streams_at   # count of streams at which those of dead connections are thrown out
+    cdef int64_t purged_at           # ns, when that was last done because much was kept
     cdef uint64_t lost               # streams that went beyond a bound
     cdef Chunk chunk                 # what wants() found to be handed over, and of which stream
     cdef Stream *stream

@@ -20,8 +20,8 @@ from fastfw.core.expect cimport (
 from fastfw.core.flows cimport Entry, flows_find, flows_hash
 from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_forget, gre_keys_remove
 from fastfw.core.helping_stream cimport (
-    STREAM_LOST, STREAM_WHOLE, Chunk, Stream, stream_done, stream_forget, stream_of, stream_take, stream_undo,
-    streams_free, streams_purge,
+    MOST_OF_ALL, STREAM_LOST, STREAM_WHOLE, Chunk, Stream, stream_done, stream_forget, stream_of, stream_take,
+    stream_undo, streams_free, streams_purge,
 )
 from fastfw.core.settings cimport SET_EXPECT_MAX
 from fastfw.core.terms cimport (
@@ -32,6 +32,9 @@ from fastfw.core.wire cimport NO_FLOW, PROTO_GRE, PROTO_TCP, PROTO_UDP, Key, Pac
 from fastfw.core.awaited import Awaited
 
 log = logging.getLogger("fastfw.helpers")
+
+# ns between two looks for dead connections' streams where many bytes are kept, however many packets ask for room
+cdef int64_t PURGE_PAUSE = 1_000_000_000
 
 
 cdef inline uint32_t payload_at(const Packet *p) noexcept nogil:
@@ -114,6 +117,7 @@ cdef class Attached:
         memset(self.interests, 0, sizeof(self.interests))
         memset(&self.streams, 0, sizeof(self.streams))
         self.purge_streams_at = 1024
+        self.purged_at = 0
         self.lost = 0
         self.tcp_ports = bytearray()
         self.udp_ports = bytearray()
@@ -207,9 +211,11 @@ cdef class Attached:
         cdef int taken
         if at == p.length and not syn:
             return False
-        if self.streams.count >= self.purge_streams_at:
+        if self.streams.count >= self.purge_streams_at or (
+                self.streams.bytes > MOST_OF_ALL / 2 and p.now - self.purged_at >= PURGE_PAUSE):
             streams_purge(&self.streams, t.flows.entries)
             self.purge_streams_at = 1024 + 2 * self.streams.count
+            self.purged_at = p.now
         s = stream_of(&self.streams, p.entry, e.helper, &e.key, e.status & STATUS_UNREAD != 0)
         if s == NULL:
             return False

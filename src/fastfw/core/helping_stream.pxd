@@ -18,6 +18,7 @@ cdef enum Taken:
 
 cdef enum:
     MOST_EARLY = 16          # pieces that came early, kept apart, a direction
+    MOST_OF_ALL = 64 << 20   # bytes kept of all connections together; who needs more is no longer read
 
 
 ctypedef struct Side:

@@ -9,9 +9,6 @@ from fastfw.core.wire cimport Key
 cdef extern from "<string.h>" nogil:
     void *memrchr(const void *where, int byte, size_t size)
 
-# Bytes kept of all connections together; who needs more is no longer read.
-cdef uint64_t MOST_OF_ALL = 64 << 20
-
 
 cdef inline Stream **chain_of(Streams *all, uint32_t entry) noexcept nogil:
     return all.chains + (entry * <uint32_t> 2654435769 >> 7 & (all.size - 1))
@@ -191,7 +188,7 @@ cdef int stream_take(Streams *all, Stream *s, int direction, uint32_t sequence, 
     """Take a segment in. `most` bounds what is kept, `record_end` is the byte that ends a record or -1."""
     cdef Side *side = s.side + direction
     cdef int32_t ahead
-    cdef uint32_t i, low, high
+    cdef uint32_t i, low, high, said
     cdef const uint8_t *end
     if syn:
         sequence += 1
@@ -208,10 +205,11 @@ cdef int stream_take(Streams *all, Stream *s, int direction, uint32_t sequence, 
         if <uint32_t> ahead > most or size > most:
             return STREAM_LOST
         return STREAM_NOTHING if put_early(all, side, side.have + ahead, payload, size, most) else STREAM_LOST
-    if <uint32_t> (-ahead) >= size:
+    said = side.next - sequence
+    if said >= size:
         return STREAM_NOTHING                          # said before
-    payload += -ahead
-    size -= <uint32_t> (-ahead)
+    payload += said
+    size -= said
     chunk.was_next = side.next
     chunk.was_have = side.have
     chunk.absorbed = 0
