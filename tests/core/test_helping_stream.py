@@ -38,11 +38,16 @@ class Talk:
     """A TCP connection through an engine with one helper."""
 
     def __init__(
-        self, helper: Helper, port: int = 5000, engine: fastfw.Engine | None = None, first: int = 1000
+        self,
+        helper: Helper,
+        port: int = 5000,
+        engine: fastfw.Engine | None = None,
+        first: int = 1000,
+        now: int = SECOND,
     ) -> None:
         settings = {"nf_conntrack_tcp_be_liberal": 1}
         self.engine = engine or fastfw.Engine(helpers=[helper], settings=settings)
-        self.port, self.first = port, first
+        self.port, self.first, self.now = port, first, now
         self.send(0, b"", flags=p.SYN, at=-1)
         self.send(1, b"", flags=p.SYN | p.ACK, at=-1)
         self.send(0, b"", at=0)
@@ -53,7 +58,7 @@ class Talk:
         packet = p.tcp_packet(
             ends[0][0], ends[1][0], ends[0][1], ends[1][1], flags, sequence, self.first, payload=payload
         )
-        return self.engine.decide(packet, now=SECOND).verdict
+        return self.engine.decide(packet, now=self.now).verdict
 
 
 def test_in_order_as_it_comes() -> None:
@@ -211,7 +216,7 @@ def test_what_dead_connections_kept_makes_room() -> None:
     assert kept <= 64 << 20 < kept + (1 << 20)
     assert (count, lost) == (81 - lost, 80 - (kept >> 20))
     first.engine.flush()
-    later = Talk(reader, 7000, first.engine)
+    later = Talk(reader, 7000, first.engine, now=2 * SECOND)
     later.send(0, b"half a ", 0)
     later.send(0, b"line\n", 7)
     assert reader.heard[0] == [b"half a line\n"]
