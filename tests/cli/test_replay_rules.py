@@ -11,6 +11,7 @@ import pytest
 
 from cli.test_replay import CLIENT, EXCHANGE, SERVER, T, replay, tcp, udp
 from drivers import capfiles as cf
+from fastfw.cli import main
 from fastfw.drivers.pcapwrite import write_pcap
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -68,18 +69,60 @@ def test_rule_that_decided(exchange: Path, tmp_path: Path) -> None:
     ]
 
 
+FRAMES = (
+    "*filter\n-A FORWARD -m mac --mac-source 02:00:00:00:00:02 -j DROP\n"
+    "-A INPUT -m mac --mac-source 02:00:00:00:00:02 -j DROP\n-A FORWARD -m pkttype --pkt-type broadcast\nCOMMIT\n"
+)
+
+
 def test_matches_of_frames_are_named(exchange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """That a capture's packets are judged without their frames is told once for each match that asks for them."""
-    text = (
-        "*filter\n-A FORWARD -m mac --mac-source 02:00:00:00:00:01 -j DROP\n"
-        "-A INPUT -m mac --mac-source 02:00:00:00:00:02 -j DROP\n-A FORWARD -m pkttype --pkt-type broadcast\nCOMMIT\n"
-    )
-    path = rules(tmp_path, text)
+    """That a capture holds no frames is told once for each match that asks for them."""
+    path = rules(tmp_path, FRAMES)
     assert replay(exchange, "--rules", path, "--json") == 0
     assert capsys.readouterr().err.splitlines() == [
-        f"fastfw: {path}:2:1: match `mac' is answered as for packets that came in no frame",
-        f"fastfw: {path}:4:1: match `pkttype' is answered as for packets that came in no frame",
+        f"fastfw: {path}:{line}:1: match `{name}' is answered as for packets that came in no frame: {exchange} has "
+        "records without"
+        for line, name in ((2, "mac"), (4, "pkttype"))
     ]
+
+
+@pytest.fixture
+def framed(tmp_path: Path) -> Path:
+    """Two datagrams of an Ethernet, from 02:00:00:00:00:02 and :03, the second to everybody."""
+    datagram = udp(CLIENT, 1, SERVER, 2)
+    frame = cf.ethernet(datagram)
+    other = b"\xff" * 6 + frame[6:11] + b"\3" + frame[12:]
+    path = tmp_path / "framed.pcap"
+    path.write_bytes(cf.pcap([cf.record(frame, T), cf.record(other, T + 1000)], linktype=1))
+    return path
+
+
+def test_frames_are_judged(framed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The source of a frame and its packet type decide, and nothing is warned of."""
+    counters, out = tmp_path / "counters", tmp_path / "out.csv"
+    assert replay(framed, "--rules", rules(tmp_path, FRAMES), "--packets", out, "--counters", counters) == 0
+    assert capsys.readouterr().err == ""
+    assert [line.split(",")[1] for line in out.read_text().splitlines()[1:]] == ["DROP", "ACCEPT"]
+    assert [line.split("]")[0] for line in counters.read_text().splitlines() if line[0] == "["] == [
+        "[0:0",
+        "[1:28",
+        "[1:28",
+    ]
+
+
+def test_frames_are_explained_and_compared(framed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """explain shows the address that was compared; diff finds what frames decide."""
+    asking, empty = rules(tmp_path, FRAMES), rules(tmp_path, "*filter\nCOMMIT\n", "empty.rules")
+    assert main(["explain", str(framed), "--packet", "1", "--rules", str(asking), "--json"]) == 0
+    steps = [step for step in json.loads(capsys.readouterr().out)["walk"] if step["kind"] == "rule"]
+    assert [(step["held"], step["checks"][0]["values"]) for step in steps] == [
+        (False, "source 02:00:00:00:00:03"), (True, "packet type broadcast"),
+    ]  # fmt: skip
+    assert main(["explain", str(framed), "--packet", "0", "--rules", str(asking), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decision"]["rule"] == "filter:FORWARD:rule:1"
+    assert main(["diff", str(empty), str(asking), str(framed), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["packets"], told["groups"][0]["example"]) == (1, 0)
 
 
 def test_counters_go_on_from_the_files(exchange: Path, tmp_path: Path) -> None:

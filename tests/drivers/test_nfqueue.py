@@ -199,6 +199,47 @@ class TestLive:
         )
         assert result["counts"] == ["[3", "[6"]
 
+    def test_frames(self, driver: str) -> None:
+        """`-m mac` sees the address that a frame came from, `-m pkttype` for whom its packet was; a packet of the
+        loopback device came from no address."""
+        result = in_namespace(
+            """
+            shell("ip link add near address 02:00:00:00:00:01 type veth peer name far; ip link set near up")
+            shell("ip link set far up; ip addr add 10.9.0.1/24 dev near; ip link set far arp off")
+            rules = ("*filter\\n:INPUT DROP\\n-A INPUT -m mac --mac-source 02:00:00:00:00:07 -j ACCEPT\\n"
+                     "-A INPUT -m mac ! --mac-source 02:00:00:00:00:08\\n-A INPUT -m pkttype --pkt-type broadcast\\n"
+                     "-A INPUT -m pkttype --pkt-type multicast\\nCOMMIT\\n")
+            def datagram(last, to):
+                head = bytearray.fromhex("4500001d00000000401100000a090002") + to
+                total = sum(int.from_bytes(head[i:i + 2], "big") for i in range(0, 20, 2))
+                head[10:12] = (~(total + (total >> 16)) & 0xffff).to_bytes(2, "big")
+                return bytes(head) + bytes.fromhex("1000138800090000") + bytes([last])
+            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            wire.bind(("far", 0))
+            engine = fastfw.Engine(rules4=fastfw.Ruleset.parse(rules))
+            with Queue(engine, 3) as queue:
+                sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                sink.bind(("10.9.0.1", 5000))
+                here = bytes([10, 9, 0, 1])
+                for last, to, target in ((8, here, "020000000001"), (6, here, "020000000001"),
+                                         (6, b"\\xff" * 4, "ffffffffffff"), (6, b"\\xe0\\0\\0\\1", "01005e000001"),
+                                         (7, here, "020000000001")):
+                    source = bytes([2, 0, 0, 0, 0, last])
+                    wire.send(bytes.fromhex(target) + source + b"\\x08\\x00" + datagram(last, to))
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 5000))
+                judged = 0
+                while judged < 6 and select.select([queue.fileno()], [], [], 20)[0]:
+                    judged += queue.poll()
+                text = engine.counters_text()
+                counts = [line.split(":")[0] for line in text.splitlines() if line[0] == "["]
+                print(json.dumps({"got": list(arrives(sink)), "counts": counts, "judged": judged}))
+        """,
+            driver,
+        )
+        assert result["judged"] == 6
+        assert result["got"] == [7]
+        assert result["counts"] == ["[1", "[3", "[1", "[1"]
+
     def test_several_queues(self, driver: str) -> None:
         """Several queues, a thread each, share one engine and its table; each stops at once while packets come."""
         result = in_namespace(

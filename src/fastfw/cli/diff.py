@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fastfw.cli import inputs
 from fastfw.cli.errors import CliError
+from fastfw.cli.frames import Frames
 from fastfw.cli.headers import Headers
 from fastfw.cli.names import ABSENT, VERDICTS
 from fastfw.cli.outputs import open_outputs
@@ -80,6 +81,8 @@ def main(prog: str, argv: list[str]) -> int:
         capture = stack.enter_context(inputs.open_capture(args.capture, progress.reading(args.capture)))
         for warning in capture.warnings:
             progress.say(f"{inputs.source_name(args.capture)}: {warning}")
+        for side in sides:
+            side.frames.warn(capture, inputs.source_name(args.capture))
         for part in steps(len(capture)):
             old, new = _judge(capture, part, sides, tally, args)
             _collect(capture, part, old, new, changes, sides, output)
@@ -101,6 +104,7 @@ class Side:
     path: str
     engine: Engine
     names: RuleNames
+    frames: Frames
 
     @classmethod
     def of(cls, path: str, args: argparse.Namespace, seed: bytes) -> Side:
@@ -109,7 +113,7 @@ class Side:
         engine = inputs.bare_engine(args, seed)
         inputs.put_in_force(engine, rules, path)
         both: dict[int, Ruleset | None] = {4: None, 6: None, args.family: rules}
-        return cls(path, engine, RuleNames(engine, both[4], both[6]))
+        return cls(path, engine, RuleNames(engine, both[4], both[6]), Frames((rules, path)))
 
 
 @dataclass(slots=True)
@@ -139,6 +143,7 @@ def _judge(
             iif=args.in_interface,
             oif=args.out_interface,
             wire_length=capture.wire_length[part],
+            link=side.frames.of(capture, part),
         )
         for side in sides
     ]

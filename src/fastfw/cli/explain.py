@@ -12,6 +12,7 @@ import numpy as np
 
 from fastfw.cli import inputs
 from fastfw.cli.errors import CliError, printable
+from fastfw.cli.frames import Frames
 from fastfw.cli.headers import Headers
 from fastfw.cli.names import ABSENT, HOOK_NAMES, LINK_MEANINGS
 from fastfw.cli.progress import Progress
@@ -64,14 +65,17 @@ def main(prog: str, argv: list[str]) -> int:
             progress.say(f"{name}: {warning}")
         if args.packet >= len(capture):
             raise CliError(f"--packet {args.packet}: {name} has {len(capture)} records, counted from 0")
-        hooks = replay_up_to(capture, args.packet, engine, args, Tally(local4, local6), progress)
+        frames = Frames((rules4, args.rules), (rules6, args.rules6))
+        frames.warn(capture, name)
+        hooks = replay_up_to(capture, args.packet, engine, frames, args, Tally(local4, local6), progress)
         found = look(capture, args.packet, hooks, engine, args)
     rules = {4: rules4, 6: rules6}.get(found.watched.family)
     steps = []
     if rules is not None:
         program = engine._rules(found.watched.family)
         interfaces = args.in_interface, args.out_interface
-        steps = list(Walk(rules, program, found.watched, found.hook, interfaces, engine.declared, engine._sets).steps())
+        walk = Walk(rules, program, found.watched, found.hook, interfaces, engine.declared, engine._sets, found.link)
+        steps = list(walk.steps())
     told = explanation(name, found, steps, rules, args)
     if args.json:
         print(json.dumps(told, indent=2))
@@ -90,13 +94,20 @@ class Found:
     captured: int
     hook: int
     watched: Watched
+    link: np.void
     before: Connection | None
     after: Connection | None
     master: Connection | None
 
 
 def replay_up_to(
-    capture: Capture, number: int, engine: Engine, args: argparse.Namespace, tally: Tally, progress: Progress
+    capture: Capture,
+    number: int,
+    engine: Engine,
+    frames: Frames,
+    args: argparse.Namespace,
+    tally: Tally,
+    progress: Progress,
 ) -> int:
     """Lets the engine judge every packet before one; returns that one's hook."""
     hook = args.hook or "FORWARD"
@@ -113,6 +124,7 @@ def replay_up_to(
             iif=args.in_interface,
             oif=args.out_interface,
             wire_length=capture.wire_length[part],
+            link=frames.of(capture, part),
         )
         progress.judged(part.stop, number)
     if not args.local:
@@ -127,8 +139,16 @@ def look(capture: Capture, number: int, hook: int, engine: Engine, args: argpars
     packet = bytes(capture.data[start : start + size])
     time_ns = int(capture.time_ns[number])
     before = entries(engine)
+    link = capture.links(slice(number, number + 1))
     seen = watched(
-        engine, packet, int(capture.wire_length[number]), hook, args.in_interface, args.out_interface, time_ns
+        engine,
+        packet,
+        int(capture.wire_length[number]),
+        hook,
+        args.in_interface,
+        args.out_interface,
+        time_ns,
+        link.view(np.uint8),
     )
     after = entries(engine)
     return Found(
@@ -138,6 +158,7 @@ def look(capture: Capture, number: int, hook: int, engine: Engine, args: argpars
         captured=size,
         hook=hook,
         watched=seen,
+        link=link[0],
         before=_connection(engine, before, seen.key, seen.now),
         after=_connection(engine, after, seen.key, seen.now),
         master=_master(engine, after, seen.key, seen.now) if seen.decision.expected else None,

@@ -20,7 +20,6 @@ from fastfw.ruleset import Ruleset, RulesetError, RulesetNotice
 from fastfw.sets import SetError, Sets
 
 SYSCTL_PREFIX = "net.netfilter."
-FRAME_MATCHES = ("mac", "pkttype", "eui64")
 STANDARD_INPUT = 0
 """Its descriptor: a name such as /dev/stdin cannot be opened where it is a socket or another user's."""
 INTERFACE_LIMIT = 15
@@ -159,21 +158,9 @@ def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:
             engine.replace(**given)
         except RulesetError as error:
             raise CliError(located(error, source_name(path))) from None
-    notices = [one.message for one in told if isinstance(one.message, RulesetNotice)]
-    for notice in (*notices, *frame_notices(rules)):
-        print(f"fastfw: {printable(located(notice, source_name(path)))}", file=sys.stderr)
-
-
-def frame_notices(rules: Ruleset) -> list[RulesetNotice]:
-    """Of each match that asks for what only a frame has, which captures' packets are judged without, the first rule."""
-    found: dict[str, RulesetNotice] = {}
-    chains = [chain for name, table in rules.tables.items() if name != "nat" for chain in table.chains.values()]
-    for rule in sorted((rule for chain in chains for rule in chain), key=lambda rule: rule.line):
-        for match in rule.matches:
-            if match.name in FRAME_MATCHES and match.name not in found:
-                reason = f"match `{match.name}' is answered as for packets that came in no frame"
-                found[match.name] = RulesetNotice(reason, rule.line, rule.column)
-    return list(found.values())
+    for one in told:
+        if isinstance(one.message, RulesetNotice):
+            print(f"fastfw: {printable(located(one.message, source_name(path)))}", file=sys.stderr)
 
 
 def source_name(path: str) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastfw.cli import inputs
 from fastfw.cli.errors import CliError
+from fastfw.cli.frames import Frames
 from fastfw.cli.names import ABSENT, STATES, VERDICTS, direction_name, why
 from fastfw.cli.outputs import open_outputs
 from fastfw.cli.progress import Progress
@@ -58,6 +59,7 @@ def main(prog: str, argv: list[str]) -> int:
         rules4 = Ruleset(4)
         inputs.put_in_force(engine, rules4, "")
     names = RuleNames(engine, rules4, rules6)
+    frames = Frames((rules4, args.rules), (rules6, args.rules6))
     tally = Tally(local4, local6)
     report = Report()
     with contextlib.ExitStack() as stack:
@@ -72,7 +74,8 @@ def main(prog: str, argv: list[str]) -> int:
             with inputs.open_capture(path, progress.reading(path)) as capture:
                 for warning in capture.warnings:
                     progress.say(f"{inputs.source_name(path)}: {warning}")
-                judge(capture, engine, tally, writer, args, progress)
+                frames.warn(capture, inputs.source_name(path))
+                judge(capture, engine, frames, tally, writer, args, progress)
                 if capture.lost:
                     capture.warnings.append("the file was cut while it was read; what is gone read as zeros")
                     progress.say(f"{inputs.source_name(path)}: {capture.warnings[-1]}")
@@ -98,6 +101,7 @@ def main(prog: str, argv: list[str]) -> int:
 def judge(
     capture: Capture,
     engine: Engine,
+    frames: Frames,
     tally: Tally,
     writer: PacketWriter | None,
     args: argparse.Namespace,
@@ -117,6 +121,7 @@ def judge(
             iif=args.in_interface,
             oif=args.out_interface,
             wire_length=capture.wire_length[part],
+            link=frames.of(capture, part),
         )
         numbers = tally.add(
             capture.data,

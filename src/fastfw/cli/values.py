@@ -10,10 +10,12 @@ import numpy as np
 
 from fastfw.cli.headers import WITH_PORTS, Headers
 from fastfw.cli.names import STATES, protocol_name
+from fastfw.core.declared import LinkBit
 from fastfw.core.program import OPS
 from fastfw.core.reasons import flag_names
 from fastfw.core.terms import State, Status
 from fastfw.ruleset.ext.conntrack import STATUSES
+from fastfw.ruleset.ext.pkttype import TYPES
 from fastfw.ruleset.lower.matches import SIDES
 from fastfw.ruleset.lower.program import Predicate
 
@@ -24,7 +26,8 @@ ENDS = ("original source", "original destination", "reply source", "reply destin
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A packet as one rule met it: its headers, the record of the visit, its interfaces there, its connection's key."""
+    """A packet as one rule met it: its headers, the record of the visit, its interfaces there, its connection's key;
+    `link`, of dtype LINK, what its frame said."""
 
     headers: Headers
     visit: np.void
@@ -32,6 +35,7 @@ class Facts:
     out_interface: str
     direction: str
     key: bytes
+    link: np.void | None = None
 
 
 def value(predicate: Predicate, held: bool, facts: Facts) -> str:
@@ -116,6 +120,16 @@ def _destination(predicate: Predicate, held: bool, facts: Facts) -> str:
     return f"destination {facts.headers.destination}"
 
 
+def _mac(predicate: Predicate, held: bool, facts: Facts) -> str:
+    if facts.link is None or not facts.link["known"] & LinkBit.LINK_SOURCE:
+        return "no frame's source is known"
+    return f"source {facts.link['source'].tobytes().hex(':')}"
+
+
+def _packet_type(predicate: Predicate, held: bool, facts: Facts) -> str:
+    return f"packet type {tuple(TYPES)[int(facts.link['type']) if facts.link is not None else 0]}"
+
+
 _VALUES: dict[str, Callable[[Predicate, bool, Facts], str]] = {
     "SOURCE4": _source,
     "SOURCE6": _source,
@@ -142,6 +156,9 @@ _VALUES: dict[str, Callable[[Predicate, bool, Facts], str]] = {
     "CT_PORT": _ct_port,
     "CT_STATUS": _status,
     "CT_EXPIRE": lambda p, h, f: f"{f.visit['left']} s left",
+    "MAC": _mac,
+    "EUI64": _mac,
+    "PACKET_TYPE": _packet_type,
     "MARK": lambda p, h, f: f"mark {int(f.visit['mark']):#x}",
     "CONNMARK": lambda p, h, f: (
         f"connection mark {int(f.visit['connmark']):#x}" if f.visit["has_entry"] else "no connection"

@@ -70,6 +70,7 @@ class Walk:
         interfaces: tuple[str, str],
         declared: Declared,
         sets: Store | None = None,
+        link: np.void | None = None,
     ) -> None:
         self._ruleset = ruleset
         self._chains = rules.chains
@@ -78,6 +79,7 @@ class Walk:
         self._in_interface, self._out_interface = interfaces
         self._compiler = Compiler(ruleset, lambda name: 0, declared, sets=sets)
         w = watched
+        self._link = link
         self._headers = Headers(w.family, w.protocol, w.length, w.fragment, w.ip, w.transport)
 
     def steps(self) -> Iterator[Step]:
@@ -150,7 +152,7 @@ class Walk:
         w = self._watched
         into = "" if self._hook == Hook.HOOK_OUTPUT else self._in_interface
         out = "" if base in ("PREROUTING", "INPUT") else self._out_interface
-        facts = Facts(self._headers, visit, into, out, w.decision.direction, w.key)
+        facts = Facts(self._headers, visit, into, out, w.decision.direction, w.key, self._link)
         asked = int(visit["asked"])
         failed = asked - 1 if not visit["held"] else -1
         at = 0

@@ -45,6 +45,7 @@ def watched(
     iif: str,
     oif: str,
     now: int,
+    link: npt.NDArray[np.uint8] | None = None,
 ) -> Watched:
     """Judge one packet as the engine's next, and note its way."""
 

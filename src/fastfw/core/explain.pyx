@@ -79,9 +79,11 @@ cdef void look_without_rules(Watch *watch, const Packet *p) noexcept nogil:
     watch.length = p.length
 
 
-def watched(Core core, packet, uint32_t wire_length, int hook, str iif, str oif, int64_t now):
+def watched(Core core, packet, uint32_t wire_length, int hook, str iif, str oif, int64_t now,
+            const uint8_t[::1] link=None):
     """Judge one packet as the engine's next, and note its way. `hook` is a Hook's code, `now` the clock in ns; a
-    `wire_length` beyond the packet's says that a capture cut it short."""
+    `wire_length` beyond the packet's says that a capture cut it short; `link` is 16 bytes of LINK, what its frame said.
+    """
     cdef Packet one
     cdef Packet *p = &one
     cdef Py_buffer buffer
@@ -90,6 +92,10 @@ def watched(Core core, packet, uint32_t wire_length, int hook, str iif, str oif,
     cdef uint8_t[::1] view
     memset(p, 0, sizeof(Packet))
     memset(&watch, 0, sizeof(Watch))
+    if link is not None:
+        if link.shape[0] != 16:
+            raise ValueError("link: one record of LINK expected")
+        p.link = &link[0]
     p.now = now
     p.hook = <uint8_t> hook
     p.iif = core.interface(iif)

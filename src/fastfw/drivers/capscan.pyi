@@ -1,5 +1,8 @@
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 LINK_KINDS: dict[int, int]
 DONE: int
 MORE: int
@@ -22,4 +25,14 @@ class Scanner:
     def skip(self, size: int) -> None: ...
     def add_interface(self, kind: int, snaplen: int, tsresol: int, offset_ns: int) -> None: ...
     def step(self, records: int) -> int: ...
-    def take(self) -> tuple[Any, Any, Any, Any, Any, Any]: ...
+    def take(self) -> tuple[Any, Any, Any, Any, Any, Any, Any]: ...
+
+def links(
+    data: npt.NDArray[np.uint8],
+    offset: npt.NDArray[np.uint64],
+    link_size: npt.NDArray[np.uint8],
+    interface: npt.NDArray[np.uint16],
+    kinds: npt.NDArray[np.uint8],
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """What the frames of some of a capture's records say, into `out`: 16 bytes of LINK each."""

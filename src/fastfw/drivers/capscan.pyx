@@ -18,12 +18,14 @@ from fastfw.drivers.link cimport (
     LINK_IPV6,
     LINK_LOOPBACK,
     LINK_RAW,
+    LINK_UNKNOWN,
     LinkKind,
     LinkReason,
     REASON_DAMAGED,
     REASON_INTERFACE_UNKNOWN,
     REASON_IP,
     find_ip,
+    read_link,
 )
 
 cdef extern from *:
@@ -97,6 +99,7 @@ cdef struct Rows:
     uint32_t *wire_length
     int64_t *time_ns
     uint8_t *reason
+    uint8_t *link_size       # bytes of the record in front of the IP packet
     uint16_t *interface
 
 
@@ -183,6 +186,7 @@ cdef class Scanner:
         free(self.rows.wire_length)
         free(self.rows.time_ns)
         free(self.rows.reason)
+        free(self.rows.link_size)
         free(self.rows.interface)
         free(self.ports)
 
@@ -265,6 +269,10 @@ cdef class Scanner:
         if memory == NULL:
             raise MemoryError
         self.rows.reason = <uint8_t *>memory
+        memory = realloc(self.rows.link_size, capacity)
+        if memory == NULL:
+            raise MemoryError
+        self.rows.link_size = <uint8_t *>memory
         memory = realloc(self.rows.interface, capacity * sizeof(uint16_t))
         if memory == NULL:
             raise MemoryError
@@ -273,7 +281,8 @@ cdef class Scanner:
         return 0
 
     def take(self):
-        """The columns offset, length, wire_length, time_ns, reason, interface as buffers; leaves none behind."""
+        """The columns offset, length, wire_length, time_ns, reason, link_size, interface as buffers; leaves none
+        behind."""
         cdef Py_ssize_t count = <Py_ssize_t>self.count
         self.count = self.capacity = 0
         return (
@@ -282,6 +291,7 @@ cdef class Scanner:
             column(<void **>&self.rows.wire_length, count * 4),
             column(<void **>&self.rows.time_ns, count * 8),
             column(<void **>&self.rows.reason, count),
+            column(<void **>&self.rows.link_size, count),
             column(<void **>&self.rows.interface, count * 2),
         )
 
@@ -298,10 +308,12 @@ cdef class Scanner:
             self.rows.offset[row] = start + at
             self.rows.length[row] = captured - at
             self.rows.wire_length[row] = original - at
+            self.rows.link_size[row] = <uint8_t>at
         else:
             self.rows.offset[row] = start
             self.rows.length[row] = 0
             self.rows.wire_length[row] = 0
+            self.rows.link_size[row] = 0
         self.rows.time_ns[row] = time_ns
         self.rows.reason[row] = <uint8_t>reason
         self.rows.interface[row] = <uint16_t>interface
@@ -313,6 +325,7 @@ cdef class Scanner:
         self.rows.offset[row] = start
         self.rows.length[row] = 0
         self.rows.wire_length[row] = 0
+        self.rows.link_size[row] = 0
         self.rows.time_ns[row] = time_ns
         self.rows.reason[row] = <uint8_t>reason
         self.rows.interface[row] = <uint16_t>interface
@@ -431,3 +444,22 @@ cdef class Scanner:
         if captured > size - 16:
             captured = size - 16
         self.add(self.position + 12, captured, original, 0, port.kind, self.section_base)
+
+
+def links(const uint8_t[::1] data, const uint64_t[::1] offset, const uint8_t[::1] link_size,
+          const uint16_t[::1] interface, const uint8_t[::1] kinds, uint8_t[:, ::1] out):
+    """What the frames of some of a capture's records say, into `out`: 16 bytes of LINK each. `kinds` has the framing
+    of every interface. ValueError: a record lies outside the data."""
+    cdef size_t count = offset.shape[0], size = data.shape[0], i
+    cdef size_t ports = kinds.shape[0]
+    cdef LinkKind kind
+    if not (<size_t>link_size.shape[0] == <size_t>interface.shape[0] == <size_t>out.shape[0] == count
+            and out.shape[1] == 16):
+        raise ValueError("offset, link_size, interface and out must have one item a record")
+    for i in range(count):
+        if offset[i] > size or link_size[i] > offset[i]:
+            raise ValueError(f"record {i} lies outside the data")
+    with nogil:
+        for i in range(count):
+            kind = <LinkKind>kinds[interface[i]] if interface[i] < ports else LINK_UNKNOWN
+            read_link(&data[0] + offset[i] - link_size[i] if link_size[i] else NULL, link_size[i], kind, &out[i, 0])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastfw.core.engine import LINK
 from fastfw.drivers import capscan
 from fastfw.drivers.mapping import Mapping
 
@@ -59,6 +60,11 @@ LINK_TYPES = {
     276: "Linux cooked v2",
 }
 _SUPPORTED = ", ".join(f"{number} {LINK_TYPES[number]}" for number in sorted(capscan.LINK_KINDS))
+
+#: Those whose records begin with a frame's addresses or what became of them.
+FRAMED = frozenset({1, 113, 276})
+
+_ALL = slice(None)
 
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -136,6 +142,8 @@ class Capture:
     """nanoseconds since 1970-01-01 UTC, saturating; 0 for pcapng's Simple Packet Blocks, which carry no time"""
     link_reason: npt.NDArray[np.uint8]
     """why a record holds no IP packet: an index into LINK_REASONS; 0 for IP packets"""
+    link_size: npt.NDArray[np.uint8]
+    """bytes of the record in front of the IP packet: its link-level header; 0 where the record holds no IP packet"""
     interface: npt.NDArray[np.uint16]
     """index into `interfaces`; 0 where the file names none that exists"""
     interfaces: list[Interface]
@@ -186,9 +194,29 @@ class Capture:
 
     def close(self) -> None:
         """Lets go of the arrays; the file is unmapped when no array of it is in use any more. Closing twice is fine."""
-        for name in ("data", "offset", "length", "wire_length", "time_ns", "link_reason", "interface"):
+        for name in ("data", "offset", "length", "wire_length", "time_ns", "link_reason", "link_size", "interface"):
             self.__dict__.pop(name, None)
         self._mapping = None
+
+    @property
+    def framed(self) -> bool:
+        """Whether the records of all its interfaces hold frames, so that `links` has something to say of them."""
+        return all(interface.link_type in FRAMED for interface in self.interfaces)
+
+    def links(self, part: slice = _ALL) -> npt.NDArray[np.void]:
+        """What the frames of some of the records say, for `Engine.process`: an array of fastfw.core.engine.LINK.
+
+        Ethernet has both addresses, and by its destination the packet type: broadcast, multicast or for the host.
+        Linux's cooked records have the packet type as the kernel had it and the source; those that the host sent came
+        in no frame. Others (raw IP, loopback) say nothing: no address is known, and the packet was for the host.
+        """
+        offset = np.ascontiguousarray(self.offset[part])
+        link_size, interface = np.ascontiguousarray(self.link_size[part]), np.ascontiguousarray(self.interface[part])
+        out = np.empty(len(offset), LINK)
+        raw = out.view(np.uint8).reshape(-1, LINK.itemsize) if len(out) else np.empty((0, LINK.itemsize), np.uint8)
+        kinds = np.array([capscan.LINK_KINDS.get(port.link_type, 0) for port in self.interfaces], np.uint8)
+        capscan.links(self.data, offset, link_size, interface, kinds, raw)
+        return out
 
     @property
     def lost(self) -> bool:
@@ -216,13 +244,14 @@ class Capture:
             elif progress is not None:
                 progress(scanner.position, len(data))
         self._warn(data, scanner, status, fault)
-        offset, length, wire_length, time_ns, reason, interface = scanner.take()
+        offset, length, wire_length, time_ns, reason, link_size, interface = scanner.take()
         self.data = data
         self.offset = _array(offset, np.uint64)
         self.length = _array(length, np.uint32)
         self.wire_length = _array(wire_length, np.uint32)
         self.time_ns = _array(time_ns, np.int64)
         self.link_reason = _array(reason, np.uint8)
+        self.link_size = _array(link_size, np.uint8)
         self.interface = _array(interface, np.uint16)
 
     def _start(self, head: bytes, scanner: capscan.Scanner) -> None:

@@ -5,6 +5,9 @@ Sources: the registry of link types (draft-ietf-opsawg-pcaplinktype), IEEE 802.1
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from fastfw.core.declared cimport LINK_BROADCAST, LINK_HOST, LINK_MULTICAST, LINK_OTHERHOST, LINK_SOURCE, LINK_TARGET
 
 # How the records of an interface are framed.
 cdef enum LinkKind:
@@ -165,3 +168,46 @@ cdef inline LinkReason find_ip(const uint8_t *p, uint32_t size, LinkKind kind, u
     if version and (p[at[0]] >> 4) != version and ((p[at[0]] >> 4) == 4 or (p[at[0]] >> 4) == 6):
         return REASON_VERSION
     return REASON_IP
+
+
+# Linux's number of Ethernet among kinds of hardware, which cooked records carry.
+cdef enum:
+    HARDWARE_ETHERNET = 1
+
+
+cdef inline uint8_t cast_of(const uint8_t *target) noexcept nogil:
+    """The packet type that a frame's destination gives it (IEEE 802 section 8.2.2). Whose an individual address is
+    a capture does not say: its records are those of the host."""
+    cdef int i
+    if not target[0] & 1:
+        return LINK_HOST
+    for i in range(6):
+        if target[i] != 0xff:
+            return LINK_MULTICAST
+    return LINK_BROADCAST
+
+
+cdef inline void read_link(const uint8_t *p, uint32_t size, LinkKind kind, uint8_t *out) noexcept nogil:
+    """What the `size` bytes in front of an IP packet say of its frame: 16 bytes of LINK (engine.pxd). All zero where
+    they say nothing: no addresses, and it was for the host. `find_ip` has seen to it that the header is whole."""
+    cdef uint16_t packet_type, hardware, address_size
+    memset(out, 0, 16)
+    if kind == LINK_ETHERNET and size >= 14:
+        memcpy(out, p, 12)
+        out[12] = cast_of(p)
+        out[13] = LINK_SOURCE | LINK_TARGET
+        return
+    if kind == LINK_COOKED and size >= 16:
+        packet_type, hardware, address_size = big16(p), big16(p + 2), big16(p + 4)
+        p += 6
+    elif kind == LINK_COOKED2 and size >= 20:
+        packet_type, hardware, address_size = p[10], big16(p + 8), p[11]
+        p += 12
+    else:
+        return
+    if packet_type > LINK_OTHERHOST:
+        return                  # the host sent it itself: it came in no frame
+    out[12] = <uint8_t>packet_type
+    if hardware == HARDWARE_ETHERNET and address_size == 6:
+        memcpy(out + 6, p, 6)
+        out[13] = LINK_SOURCE

@@ -204,8 +204,9 @@ class Queue:
         iif = self._name(packet.indev)
         hook = hook_at(packet.hook, packet.indev != 0)
         mark: int = packet.mark
+        hardware: bytes = packet.get_hw() or b""
         verdict, after, datagram, rule, family = judge(
-            self._engine, payload, _length(payload), hook, iif, self._name(packet.outdev), mark, now
+            self._engine, payload, _length(payload), hook, iif, self._name(packet.outdev), mark, now, hardware
         )
         if verdict == Verdict.VERDICT_HOLD:
             self._hold(datagram, packet, now)

@@ -124,3 +124,8 @@ cdef inline uint8_t hook_of(uint8_t at, bint came_in) noexcept nogil:
 # Which datagram a fragment belongs to: a hash of what reassembly goes by. A clash joins two datagrams' fates for the
 # moment both are held.
 cdef uint64_t datagram_of(const Packet *p) noexcept nogil
+
+
+# What a queued packet's frame said, as far as the kernel tells: the source is `address`, six bytes, and whom it was for
+# follows from the IP destination. Writes 16 bytes of LINK (engine.pxd) to `into` and hangs them on the packet.
+cdef void tell_link(Packet *p, const uint8_t *address, uint8_t *into) noexcept nogil

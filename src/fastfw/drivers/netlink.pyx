@@ -3,9 +3,11 @@ import errno
 import os
 import socket as sockets
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy, memset
 
-from fastfw.core.bytes cimport be16, raw32, raw64
+from fastfw.core.bytes cimport be16, raw16, raw32, raw64
+from fastfw.core.declared cimport LINK_BROADCAST, LINK_HOST, LINK_MULTICAST, LINK_SOURCE
 from fastfw.core.wire cimport Packet
 
 
@@ -22,6 +24,24 @@ cdef uint64_t datagram_of(const Packet *p) noexcept nogil:
         a = raw64(p.data + 8) ^ raw64(p.data + 16) * 3 ^ raw64(p.data + 24) * 5 ^ raw64(p.data + 32) * 7
         b = raw32(p.data + p.l4 + 4) if p.l4 + 8 <= p.have else 0
     return (a ^ (a >> 29)) * <uint64_t> 0x9e3779b97f4a7c15 ^ b * <uint64_t> 0xbf58476d1ce4e5b9 ^ 1
+
+
+cdef inline uint8_t cast_of(const Packet *p) noexcept nogil:
+    """The packet type that a frame to such a destination has (RFC 1112 section 6.4, RFC 2464 section 7)."""
+    if p.have >= 20 and p.data[0] >> 4 == 4:
+        if raw32(p.data + 16) == 0xffffffffu:
+            return LINK_BROADCAST
+        return LINK_MULTICAST if p.data[16] >> 4 == 14 else LINK_HOST
+    return LINK_MULTICAST if p.have >= 40 and p.data[24] == 0xff else LINK_HOST
+
+
+cdef void tell_link(Packet *p, const uint8_t *address, uint8_t *into) noexcept nogil:
+    memset(into, 0, 16)
+    memcpy(into + 6, address, 6)
+    into[12] = cast_of(p)
+    if raw32(address) or raw16(address + 4):        # all zeros: the loopback device, which is no Ethernet
+        into[13] = LINK_SOURCE
+    p.link = into
 
 
 def queue_line(number):

@@ -33,6 +33,7 @@ cdef class Queue:
     cdef uint32_t ids[RECEIVE]
     cdef uint32_t marks[RECEIVE]             # as the packets came
     cdef Packet packets[RECEIVE]
+    cdef uint8_t links[RECEIVE][16]          # what their frames said, as LINK (engine.pxd)
     cdef uint16_t interface_of[INTERFACES]   # engine's number + 1, 0: not asked yet
     cdef Held held
     cdef uint32_t most_held                  # fragments that may wait at once

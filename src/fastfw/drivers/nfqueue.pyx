@@ -18,17 +18,17 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fastfw.core.bytes cimport be32
+from fastfw.core.bytes cimport be16, be32
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.terms cimport VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT
 from fastfw.core.wire cimport KIND_FRAGMENT, Packet
 from fastfw.drivers.held cimport held_add, held_free, held_take
 from fastfw.drivers.netlink cimport (
-    ATTR_CAPTURED, ATTR_IN, ATTR_MARK, ATTR_OUT, ATTR_PACKET_HEADER, ATTR_PAYLOAD, ATTR_SKB, ATTR_VERDICT, CONFIG_COPY,
-    COPY_MOST, COPY_PACKET, EAGAIN, EINTR, ENOBUFS, FLAG_REQUEST, MESSAGE_ERROR, MSG_DONTWAIT, NF_ACCEPT_VERDICT,
-    NF_DROP_VERDICT, NF_REPEAT_VERDICT, POLLIN, QUEUE_CONFIG, QUEUE_PACKET, QUEUE_VERDICT, QUEUE_VERDICT_BATCH,
-    SKB_CHECKSUM_NOT_VERIFIED, boot_clock, datagram_of, error, hook_of, htonl, htons, iovec, mmsghdr, netlink_message,
-    poll, pollfd, recvmmsg, send,
+    ATTR_CAPTURED, ATTR_HARDWARE, ATTR_IN, ATTR_MARK, ATTR_OUT, ATTR_PACKET_HEADER, ATTR_PAYLOAD, ATTR_SKB,
+    ATTR_VERDICT, CONFIG_COPY, COPY_MOST, COPY_PACKET, EAGAIN, EINTR, ENOBUFS, FLAG_REQUEST, MESSAGE_ERROR,
+    MSG_DONTWAIT, NF_ACCEPT_VERDICT, NF_DROP_VERDICT, NF_REPEAT_VERDICT, POLLIN, QUEUE_CONFIG, QUEUE_PACKET,
+    QUEUE_VERDICT, QUEUE_VERDICT_BATCH, SKB_CHECKSUM_NOT_VERIFIED, boot_clock, datagram_of, error, hook_of, htonl,
+    htons, iovec, mmsghdr, netlink_message, poll, pollfd, recvmmsg, send, tell_link,
 )
 
 from socket import if_indextoname
@@ -308,6 +308,7 @@ cdef class Queue:
         cdef uint8_t hook = 0
         cdef bint named = False, came_in = False
         cdef const uint8_t *data
+        cdef const uint8_t *hardware = NULL
         p.data = message
         p.have = 0
         p.mark = 0
@@ -329,6 +330,8 @@ cdef class Queue:
                 self.ids[at] = be32(data)
                 hook = data[6]
                 named = True
+            elif kind == ATTR_HARDWARE and body >= 10 and be16(data) == 6:
+                hardware = data + 4
             elif body >= 4:
                 if kind == ATTR_MARK:
                     p.mark = be32(data)
@@ -348,6 +351,8 @@ cdef class Queue:
             self.repeated += 1
             self.say(QUEUE_VERDICT, self.ids[at], NF_REPEAT_VERDICT, False, 0)
             return False
+        if hardware != NULL:
+            tell_link(p, hardware, self.links[at])
         p.hook = hook_of(hook, came_in)
         p.no_verify = not skb & SKB_CHECKSUM_NOT_VERIFIED
         p.now = boot_clock() + self.clock_offset

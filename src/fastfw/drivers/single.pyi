@@ -2,5 +2,5 @@ from fastfw.core.engine import Core
 
 def hook_at(place: int, came_in: bool) -> int: ...
 def judge(
-    engine: Core, packet: bytes, length: int, hook: int, iif: str, oif: str, mark: int, now: int
+    engine: Core, packet: bytes, length: int, hook: int, iif: str, oif: str, mark: int, now: int, hardware: bytes
 ) -> tuple[int, int, int, int, int]: ...

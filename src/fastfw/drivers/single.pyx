@@ -1,10 +1,10 @@
 """One packet at a time for drivers in Python, with all that a queue knows of it."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.terms cimport VERDICT_HOLD
 from fastfw.core.wire cimport KIND_FRAGMENT, Packet
-from fastfw.drivers.netlink cimport datagram_of, hook_of
+from fastfw.drivers.netlink cimport datagram_of, hook_of, tell_link
 
 
 def hook_at(int place, bint came_in):
@@ -13,8 +13,10 @@ def hook_at(int place, bint came_in):
     return hook_of(<unsigned char> place, came_in)
 
 
-def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif, uint32_t mark, int64_t now):
+def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif, uint32_t mark, int64_t now,
+          bytes hardware):
     """Judge a queued packet of `length` bytes that begins with `packet`; its checksums are vouched for.
+    `hardware` is the address that its frame came from, empty where there is none.
 
     Returns its verdict, its mark afterwards, which datagram it is a fragment of (0: none; the verdict is HOLD, or the
     datagram's where this was the last piece to come), the rule's number and the address family.
@@ -22,6 +24,7 @@ def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif
     cdef Packet one
     cdef Packet *p = &one
     cdef uint64_t datagram = 0
+    cdef uint8_t link[16]
     p.data = packet
     p.have = <uint32_t> len(packet)
     p.length = length if length > p.have else p.have
@@ -31,6 +34,8 @@ def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif
     p.mark = mark
     p.template = 0
     p.link = NULL
+    if len(hardware) >= 6:
+        tell_link(p, hardware, link)
     p.no_verify = 1
     p.now = now
     with nogil:
