@@ -6,6 +6,8 @@ import pytest
 from tests.faults.conftest import Run
 
 LOOP = """
+import fastfw.helpers
+from fastfw.core.explain import watched
 from tests.traffic import packets as p
 A, B = b"\\x0a\\1\\0\\1", b"\\x0a\\2\\0\\1"
 NOW = 10**9
@@ -16,6 +18,12 @@ def probe(engine):
     assert engine.decide(back, now=NOW).state == "ESTABLISHED"
     engine.flush()
     assert engine.conntrack_count == 0
+
+class Reader(fastfw.helpers.Helper):
+    "Reads lines."
+    name, ports, stream, record_end = "reader", ((6, 99),), True, b"\\n"
+    def on_payload(self, payload, flow):
+        return None
 
 def every(make, act):
     "Do `act` with the first, the second, ... allocation refused, until it needs no more of them."
@@ -48,6 +56,13 @@ RULES = r"""*filter
 -A FORWARD -j ACCEPT
 COMMIT
 """
+KEEPING = """*filter
+-A FORWARD -j SET --add-set seen src
+-A FORWARD -m hashlimit --hashlimit-above 9999/s --hashlimit-burst 9999 --hashlimit-mode srcip --hashlimit-name h -j DROP
+-A FORWARD -p tcp -m connlimit --connlimit-above 9999 --connlimit-mask 32 -j DROP
+COMMIT
+"""
+SOURCES = "p.udp_packet(bytes([10, 1, number >> 8, number & 255]), B, 7, 9)"
 SCENES = {
     "an engine": ("lambda: None", "lambda _: fastfw.Engine(settings={'nf_conntrack_acct': 1}, helpers=['ftp'])", 2),
     "a ruleset": (
@@ -76,6 +91,34 @@ SCENES = {
     "an expectation": (
         "lambda: fastfw.Engine(helpers=['tftp'])",
         "lambda e: [e.decide(p.udp_packet(A, B, port, 69, b'\\0\\1f\\0octet\\0'), now=NOW) for port in range(1, 200)]",
+        1,
+    ),
+    "sets": (
+        "fastfw.Engine",
+        "lambda e: fastfw.Engine(fastfw.Ruleset.parse('*filter\\nCOMMIT\\n'), sets='create seen hash:ip\\n')",
+        5,
+    ),
+    "what a ruleset keeps of 300 sources": (
+        f"lambda: fastfw.Engine(fastfw.Ruleset.parse({KEEPING!r}), sets='create seen hash:ip timeout 9\\n')",
+        f"lambda e: [e.decide({SOURCES}, now=NOW) for number in range(300)]",
+        6,
+    ),
+    "connections that are counted": (
+        f"lambda: fastfw.Engine(fastfw.Ruleset.parse({KEEPING!r}), sets='create seen hash:ip\\n')",
+        "lambda e: [e.decide(p.tcp_packet(A, B, port, 80, p.SYN, 1), now=NOW) for port in range(1, 300)]",
+        2,
+    ),
+    "lines cut in two, their pieces in disorder": (
+        "lambda: fastfw.Engine(helpers=[Reader()], settings={'nf_conntrack_tcp_be_liberal': 1})",
+        "lambda e: [e.decide(p.tcp_packet(A, B, port, 99, flags, at, ack, payload=text), now=NOW) "
+        "for port in range(1, 20) for flags, at, ack, text in "
+        "((p.SYN, 0, 0, b''), (p.ACK, 1, 1, b'USER '), (p.ACK, 9, 1, b'e'), (p.ACK, 6, 1, b'abc'))]",
+        20,
+    ),
+    "logging": ("fastfw.Engine", "lambda e: e.watch_logs(100)", 1),
+    "explaining a packet": (
+        f"lambda: fastfw.Engine(rules4=fastfw.Ruleset.parse({RULES!r}))",
+        "lambda e: watched(e, p.tcp_packet(A, B, 7, 80, p.SYN, 1), 40, 1, '', '', NOW)",
         1,
     ),
     "a capture": ("lambda: None", "lambda _: fastfw.Capture('examples/gateway.pcap')", 0),
