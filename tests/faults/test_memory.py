@@ -58,7 +58,7 @@ COMMIT
 """
 KEEPING = """*filter
 -A FORWARD -j SET --add-set seen src
--A FORWARD -m hashlimit --hashlimit-above 9999/s --hashlimit-burst 9999 --hashlimit-mode srcip --hashlimit-name h -j DROP
+-A FORWARD -m hashlimit --hashlimit-above 9999/s --hashlimit-burst 9999 --hashlimit-mode srcip --hashlimit-name h
 -A FORWARD -p tcp -m connlimit --connlimit-above 9999 --connlimit-mask 32 -j DROP
 COMMIT
 """
