@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("msgspec")
 
-from gateway.namespaced import live, script
 from tests.faults.conftest import ROOT
+
+from gateway.namespaced import live, script
 
 pytestmark = live
 
