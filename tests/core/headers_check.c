@@ -63,6 +63,23 @@ int main(int argc, char **argv) {
         uint64_t bits = next() & next();
         for (int i = 0; i < 64; i++) count += bits >> i & 1;
         if (count_bits(bits) != count) return failed("count_bits", 0, 8);
+        /* two sets of one block: its summary, where its words begin, its words */
+        uint64_t sets[2][66], *both[2] = {sets[0], sets[1]}, here = bits & 63, word[2];
+        for (int i = 0; i < 2; i++) {
+            sets[i][0] = (next() & next()) | (uint64_t)1 << here;
+            sets[i][1] = 2;
+            for (uint64_t bit = 0, at = 2; bit < 64; bit++) {
+                if (!(sets[i][0] >> bit & 1)) continue;
+                sets[i][at] = next();
+                if (bit == here) word[i] = sets[i][at];
+                at++;
+            }
+        }
+        for (int portable = 0; portable < 2; portable++) {
+            common_word_choose(portable);
+            if (common_word((const uint64_t *const *)both, 2, 1, 0, (uint32_t)here) != (word[0] & word[1]))
+                return failed("common_word", here, 2);
+        }
     }
     printf("%d rounds\n", ROUNDS);
     return 0;

@@ -4,7 +4,10 @@ from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "bits.h" nogil:
     uint32_t first_bit(uint64_t bits)
-    uint32_t count_bits(uint64_t bits)
+    uint64_t common_word(const uint64_t **sets, uint32_t many, uint32_t blocks, uint32_t block, uint32_t place)
+    void common_word_choose(int portable)
+
+common_word_choose(0)
 
 
 cdef inline uint64_t block_of(const Candidates *s, uint32_t block) noexcept nogil:
@@ -16,20 +19,17 @@ cdef inline uint64_t block_of(const Candidates *s, uint32_t block) noexcept nogi
     return bits
 
 
-cdef inline uint64_t word_of(const Classifier *c, const Candidates *s, uint32_t block, uint32_t place) noexcept nogil:
+cdef inline uint64_t word_of(const Classifier *c, Candidates *s, uint32_t block, uint32_t place) noexcept nogil:
     """The candidates in one word of a block. Every summary has its bit."""
-    cdef uint64_t before = (<uint64_t> 1 << place) - 1
-    cdef uint64_t bits = ~<uint64_t> 0
-    cdef const uint64_t *of
-    cdef uint32_t i
-    if c.dense:
-        place += 2 * c.blocks + (block << 6)
-        for i in range(s.count):
-            bits &= s.sets[i][place]
-        return bits
-    for i in range(s.count):
-        of = s.sets[i]
-        bits &= of[of[c.blocks + block] + count_bits(of[block] & before)]
+    cdef uint64_t bits
+    cdef uint32_t i = 1
+    if not c.dense:
+        return common_word(s.sets, s.count, c.blocks, block, place)
+    place += 2 * c.blocks + (block << 6)
+    bits = s.sets[0][place]
+    while bits and i < s.count:
+        bits &= s.sets[i][place]
+        i += 1
     return bits
 
 

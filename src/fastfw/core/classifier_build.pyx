@@ -3,7 +3,7 @@
 What a rule says of a fact is taken from its first predicate about it, and from those alone that stand before any which
 remembers being asked: a rule that would have to be asked is always a candidate.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -12,6 +12,7 @@ from fastfw.core.classifier cimport (
     FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, FACTS, PAGES,
     WHOLE, Classifier, Edge, Fact, Side,
 )
+from fastfw.core.classifier_rest cimport classifier_find_rest
 from fastfw.core.program cimport (
     OP_DPORT, OP_HEADER, OP_IIF, OP_OIF, OP_PORTS, OP_PROTOCOL, OP_SOURCE4, OP_SOURCE6, OP_SOURCE_RANGE4,
     OP_SOURCE_RANGE6, OP_SPORT, OP_STATE, OP_STATEFUL, OP_TARGET4, OP_TARGET6, OP_TARGET_RANGE4, OP_TARGET_RANGE6,
@@ -440,7 +441,8 @@ cdef int sweep(const Classifier *c, Fact *f, int fact, Sweep *w) noexcept nogil:
     return result
 
 
-cdef int add_rules(Program *program, Sweep *sweeps) noexcept nogil:
+cdef int add_rules(Program *program, Sweep *sweeps, uint16_t *told) noexcept nogil:
+    """`told` takes for every rule and fact which predicate stands for it, counted from 1; 0: none."""
     cdef Classifier *c = &program.classifier
     cdef const Predicate *q
     cdef const Predicate *end
@@ -467,6 +469,7 @@ cdef int add_rules(Program *program, Sweep *sweeps) noexcept nogil:
                 if result < 0:
                     return -1
                 if result == 0:
+                    told[i * FACTS + fact] = <uint16_t> (q - program.predicates - program.rules[i].first + 1)
                     sweeps[fact].asks[i >> 6] |= <uint64_t> 1 << (i & 63)
                     c.facts[fact].late |= late
             late |= q.op == OP_HEADER or (q.op == OP_PROTOCOL and program.family == 6)
@@ -476,6 +479,7 @@ cdef int add_rules(Program *program, Sweep *sweeps) noexcept nogil:
 
 cdef int classifier_build(Program *program) noexcept nogil:
     cdef Classifier *c = &program.classifier
+    cdef uint16_t *told
     cdef Sweep[FACTS] sweeps
     cdef uint64_t words = 0
     cdef int fact, result = 0
@@ -488,14 +492,16 @@ cdef int classifier_build(Program *program) noexcept nogil:
     c.blocks = (c.words + 63) >> 6
     c.sides[0] = <Side *> malloc(<size_t> c.rules * sizeof(Side))
     c.sides[1] = <Side *> malloc(<size_t> c.rules * sizeof(Side))
-    if c.sides[0] == NULL or c.sides[1] == NULL:
+    told = <uint16_t *> calloc(<size_t> c.rules * FACTS, sizeof(uint16_t))
+    if c.sides[0] == NULL or c.sides[1] == NULL or told == NULL:
+        free(told)
         return -1
     for fact in range(FACTS):
         sweeps[fact].asks = <uint64_t *> calloc(c.words, 8)
         if sweeps[fact].asks == NULL:
             result = -1
     if result == 0:
-        result = add_rules(program, sweeps)
+        result = add_rules(program, sweeps, told)
     for fact in range(FACT_IIF):
         words += (sweeps[fact].count + 1) * c.words
     c.dense = words <= MOST_DENSE
@@ -511,6 +517,9 @@ cdef int classifier_build(Program *program) noexcept nogil:
             c.facts[fact].used = 1
             if c.facts[fact].by_interface == NULL:
                 result = -1
+    if result == 0:
+        result = classifier_find_rest(program, told)
+    free(told)
     c.ready = result == 0
     return result
 

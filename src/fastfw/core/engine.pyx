@@ -1,47 +1,36 @@
-"""Packets in, decisions out. `Core` holds the tracker and the rules; fastfw.engine makes it pleasant."""
+"""Packets in, decisions out, stage by stage. machine.pyx holds what they meet; fastfw.engine makes it pleasant."""
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from fastfw.core.bytes cimport likely, prefetch_read, unlikely
 from fastfw.core.conntrack cimport (
-    COUNT_FOUND, COUNTERS, STATUS_APART, Template, Tracker, conntrack_confirm, conntrack_count, conntrack_delete,
-    conntrack_in, conntrack_sweep, conntrack_template,
+    COUNT_FOUND, STATUS_APART, Tracker, conntrack_confirm, conntrack_count, conntrack_delete, conntrack_in,
+    conntrack_sweep,
 )
 from fastfw.core.decision cimport Decision
-from fastfw.core.defrag cimport (
-    Defrag, JOINED_DROPPED, JOINED_HELD, Joined, defrag_expire, defrag_free, defrag_take,
-)
-from fastfw.core.events cimport ENDED_DELETED, ENDED_HELPER, events_free
-from fastfw.core.expect cimport expects_clear, expects_free
-from fastfw.core.flows cimport (
-    Entry, flows_clear, flows_crowding, flows_free, flows_guess, flows_hash, flows_home, flows_init, flows_reserve,
-    flows_want_extras, key_equal,
-)
-from fastfw.core.gre cimport gre_keys_free
+from fastfw.core.defrag cimport JOINED_DROPPED, JOINED_HELD, Joined, defrag_expire, defrag_take
+from fastfw.core.events cimport ENDED_HELPER
+from fastfw.core.flows cimport Entry, flows_guess, flows_hash, flows_home, key_equal
 from fastfw.core.headers cimport headers_plain4
-from fastfw.core.helping cimport Attached, helped_is_there
-from fastfw.core.logs cimport logs_free, logs_open, logs_take
+from fastfw.core.helping cimport helped_is_there
 from fastfw.core.paths cimport Path
 from fastfw.core.program cimport Program
-from fastfw.core.rewrite cimport rewrite_free, rewrite_reserve, rewrite_undo
-from fastfw.core.rules cimport (
-    Rules, routing_refuses, rules_before, rules_context, rules_follow, rules_forget_paths, rules_judge,
-    rules_next_base, rules_remembered, rules_take, time_to_live,
-)
-from fastfw.core.settings import TABLE as SETTINGS
-from fastfw.core.settings cimport SET_ACCT, SET_CHECKSUM, SET_MAX, SET_TCP, SET_TIMESTAMP, TCP_SYN_SENT2
+from fastfw.core.rewrite cimport rewrite_undo
+from fastfw.core.settings cimport SET_CHECKSUM
 from fastfw.core.tcp cimport tcp_common
 from fastfw.core.terms cimport (
     HELPER_DROP, HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, REASON_NONE, STATE_ESTABLISHED, STATE_NONE, STATUS_ASSURED,
-    STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPED,
-    STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
+    STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED, STATUS_HELPED, STATUS_ORIGIN_HI,
+    STATUS_SEEN_REPLY, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_HOLD, VERDICT_NONE,
 )
 from fastfw.core.udp cimport udp_step
+from fastfw.core.walk cimport (
+    routing_refuses, time_to_live, walk_before, walk_context, walk_judge, walk_remembered, walk_take,
+)
 from fastfw.core.wire cimport (
     KIND_BROKEN, KIND_FRAGMENT, KIND_NOT_IP, KIND_REFUSED, KIND_TRACK, NEW_FLOW, NO_FLOW, PROTO_TCP, PROTO_UDP, Packet,
     wire_parse, wire_parse_whole,
@@ -82,13 +71,6 @@ cdef enum:
     AHEAD = 8               # packets between the stages: about as many lines as a core fetches at once
     RING = 32               # places for the packets under way, a power of two above 2 * AHEAD
 
-# Where the clock stops, ns (in 2116): the longest timeout on top of it is still a time.
-cdef int64_t LATEST = <int64_t> 1 << 62
-
-# Room to begin with where there is no limit (nf_conntrack_max 0); the table then grows as it fills.
-cdef uint32_t UNLIMITED_START = 1 << 20
-
-
 # Bits of a connection's status: what one must have whose packets are common, of all that may keep it from that.
 cdef enum:
     COMMON_NEEDS = STATUS_CONFIRMED | STATUS_SEEN_REPLY | STATUS_ASSURED
@@ -124,8 +106,8 @@ cdef inline bint judge_common(Core self, Packet *p) noexcept nogil:
     if program != NULL:
         if unlikely(program.before_hooks >> p.hook & 1):
             return False
-        context = rules_context(program, p, STATE_ESTABLISHED, e.status)
-        path = rules_remembered(program, p, e, <uint8_t> d, context)
+        context = walk_context(program, p, STATE_ESTABLISHED, e.status)
+        path = walk_remembered(program, p, e, <uint8_t> d, context)
         if unlikely(path == NULL):
             return False
     elif unlikely(not routed_plainly(p) and routing_refuses(p, time_to_live(p)) != REASON_NONE):
@@ -149,7 +131,7 @@ cdef inline bint judge_common(Core self, Packet *p) noexcept nogil:
     if unlikely(e.status & STATUS_COUNTED):
         conntrack_count(t, p)
     if path != NULL:
-        rules_take(path, p, e)
+        walk_take(path, p, e)
     else:
         p.verdict = VERDICT_ACCEPT
         p.answer = 0
@@ -190,13 +172,13 @@ cdef void judge_fully(Core self, Packet *p) noexcept nogil:
             return
     program = self.program4 if p.family == 4 else self.program6
     if program != NULL:
-        rules_before(program, t, p)
+        walk_before(program, t, p)
         if p.verdict != VERDICT_ACCEPT:
             return
     conntrack_in(t, p)
     if p.verdict == VERDICT_ACCEPT:
         if program != NULL:
-            rules_judge(program, t, p)
+            walk_judge(program, t, p)
         else:
             refused = routing_refuses(p, time_to_live(p))
             if unlikely(refused != REASON_NONE):
@@ -272,253 +254,7 @@ cdef inline void tidy(Core self, uint32_t packets) noexcept nogil:
         defrag_expire(&self.defrag, self.tracker.now)
 
 
-cdef class Core:
-    def __cinit__(self, *args, **kwargs):
-        cdef pthread_mutexattr_t kind
-        pthread_mutexattr_init(&kind)
-        pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE)
-        pthread_mutex_init(&self.lock, &kind)
-        memset(&self.tracker, 0, sizeof(Tracker))
-        memset(&self.defrag, 0, sizeof(Defrag))
-        self.interfaces = {"": 0}
-        self.templates = {}
-        self.attached = Attached()
-        self.kept_logs = []
-
-    def __init__(self, dict settings, bytes seed, clock):
-        """`settings` has every name of core.settings.TABLE; `seed` is 88 random bytes for the table's hash; `clock`
-        returns ns."""
-        if len(seed) != 88:
-            raise ValueError("seed: 88 bytes expected")
-        if self.tracker.flows.buckets != NULL:
-            raise RuntimeError("an engine is set up once")
-        self.clock = clock
-        for name, value in settings.items():
-            self._set(name, value)
-        # the one state without a setting
-        self.tracker.settings.of[SET_TCP + TCP_SYN_SENT2] = <int64_t> 120_000_000_000
-        cdef uint32_t room = settings["nf_conntrack_max"] or UNLIMITED_START
-        if flows_init(&self.tracker.flows, room, seed) < 0:
-            raise MemoryError(f"no memory for a table of {room} connections")
-        self.tracker.expects.secret = self.tracker.flows.secret[0]
-        if settings["nf_conntrack_acct"] or settings["nf_conntrack_timestamp"]:
-            if flows_want_extras(&self.tracker.flows) < 0:
-                raise MemoryError(f"no memory for the accounting of {room} connections")
-
-    def __dealloc__(self):
-        flows_free(&self.tracker.flows)
-        expects_free(&self.tracker.expects)
-        events_free(&self.tracker.events)
-        logs_free(&self.logs)
-        rewrite_free(&self.rewrite)
-        free(self.queues)
-        gre_keys_free(&self.tracker.gre_keys)
-        free(self.tracker.templates)
-        defrag_free(&self.defrag)
-        pthread_mutex_destroy(&self.lock)
-
-    # -- configuration --------------------------------------------------------------------------------------------
-
-    def _set(self, str name, int64_t value):
-        """Set one setting, checked by the caller; a higher nf_conntrack_max makes room at once."""
-        slot, _default, _highest, unit = SETTINGS[name]
-        cdef int place = slot
-        cdef int64_t scaled = value * <int64_t> (unit or 1)
-        cdef int grown = 0
-        cdef uint32_t room = <uint32_t> value, i
-        cdef bint is_max = place == SET_MAX, wants_extras = place == SET_ACCT or place == SET_TIMESTAMP
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            if is_max and self.tracker.flows.buckets != NULL:
-                grown = flows_reserve(&self.tracker.flows, room)
-            if wants_extras and value and self.tracker.flows.buckets != NULL:
-                grown = flows_want_extras(&self.tracker.flows)
-            if grown == 0:
-                self.tracker.settings.of[place] = scaled
-                for i in range(1, self.tracker.template_count):
-                    if not self.tracker.templates[i].kept >> place & 1:
-                        self.tracker.templates[i].settings.of[place] = scaled
-            pthread_mutex_unlock(&self.lock)
-        if grown < 0:
-            raise MemoryError(f"no memory for a table of {value} connections")
-
-    def _template(self, uint16_t zone, bint zone_of_mark, uint8_t helper, dict timeouts, uint16_t events,
-                  uint16_t expect_events):
-        """A number for what a CT rule asks for; `timeouts` has seconds by slot, `events` bits by TELL_..."""
-        key = zone, zone_of_mark, helper, tuple(sorted(timeouts.items())), events, expect_events
-        if key in self.templates:
-            return self.templates[key]
-        cdef Template made
-        cdef uint16_t number
-        memset(&made, 0, sizeof(Template))
-        made.zone = zone
-        made.zone_of_mark = zone_of_mark
-        made.helper = helper
-        made.events = events
-        made.expect_events = expect_events
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-        try:
-            made.settings = self.tracker.settings
-            for slot, seconds in timeouts.items():
-                made.settings.of[<int> slot] = seconds * 1_000_000_000
-                made.kept |= <uint64_t> 1 << <int> slot
-            number = conntrack_template(&self.tracker, &made)
-        finally:
-            pthread_mutex_unlock(&self.lock)
-        if not number:
-            raise MemoryError("no room for more than 65535 combinations of CT options")
-        self.templates[key] = number
-        return number
-
-    def _get(self, str name):
-        slot, _default, _highest, unit = SETTINGS[name]
-        return self.tracker.settings.of[<int> slot] // (unit or 1)
-
-    def _replace(self, int family, Rules rules):
-        """Put a compiled ruleset, or None, in the place of the one in force, between two batches."""
-        cdef Program *program = NULL
-        if rules is not None:
-            for name, number in self.interfaces.items():
-                rules.bind_interface(number, name)
-            program = &rules.program
-            program.logs = &self.logs
-            program.rewrite = &self.rewrite
-            program.queues = self.queues
-            if program.rewrites and rewrite_reserve(&self.rewrite) < 0:
-                raise MemoryError("no memory for packets whose headers rules change")
-        cdef Program **place = &self.program4 if family == 4 else &self.program6
-        cdef uint32_t *base = &self.path_base[family == 6]
-        cdef bint reads = rules is not None and rules.reads_payload
-        if reads:                                # before the rules that need it
-            self.reads_payload[family == 6] = 1
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-        try:
-            self.keep_logs()
-            if place[0] != NULL:
-                base[0] = rules_next_base(place[0])
-            if program != NULL:
-                rules_follow(program, &self.tracker, base[0])
-                rules_forget_paths(program, &self.tracker)
-            place[0] = program
-            if family == 4:
-                self.rules4 = rules
-            else:
-                self.rules6 = rules
-        finally:
-            pthread_mutex_unlock(&self.lock)
-        self.reads_payload[family == 6] = reads
-
-    def _read_queues(self, numbers):
-        """Tell which queues are read; None: all of them. Before the first ruleset."""
-        cdef uint32_t number
-        if numbers is None:
-            return
-        self.queues = <uint64_t *> calloc(1024, sizeof(uint64_t))
-        if self.queues == NULL:
-            raise MemoryError("no memory for the queues")
-        for one in numbers:
-            number = one
-            if number > 65535:
-                raise ValueError(f"queues: numbers from 0 to 65535 expected, not {one}")
-            self.queues[number >> 6] |= <uint64_t> 1 << (number & 63)
-
-    def _rules(self, int family):
-        return self.rules4 if family == 4 else self.rules6
-
-    def _rule_counters(self, int family):
-        """Packets and bytes of every rule of the family's ruleset; None without one."""
-        rules = self.rules4 if family == 4 else self.rules6
-        if rules is None:
-            return None
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-        try:
-            return rules.counters()
-        finally:
-            pthread_mutex_unlock(&self.lock)
-
-    def _held(self, call):
-        """What `call` returns, while no batch runs."""
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-        try:
-            return call()
-        finally:
-            pthread_mutex_unlock(&self.lock)
-
-    cdef uint16_t interface(self, str name) except? 0:
-        if self.tracker.flows.buckets == NULL:
-            raise RuntimeError("the engine was not set up: a subclass must call super().__init__")
-        number = self.interfaces.get(name)
-        if number is not None:
-            return number
-        if len(self.interfaces) > 65535:
-            raise ValueError("more than 65535 interface names")
-        # rules in force grow: no batch may be walking them
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-        try:
-            number = self.interfaces.setdefault(name, len(self.interfaces))
-            for rules in (self.rules4, self.rules6):
-                if rules is not None:
-                    rules.bind_interface(number, name)
-        finally:
-            pthread_mutex_unlock(&self.lock)
-        return number
-
-    # -- logs -----------------------------------------------------------------------------------------------------
-
-    def _open_logs(self, uint32_t room, uint32_t snap):
-        """Begin to keep the last `room` logged packets, `snap` bytes of each; 0: none any more."""
-        cdef int failed
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            failed = logs_open(&self.logs, room, snap)
-            if self.program4 != NULL:
-                rules_forget_paths(self.program4, &self.tracker)
-            if self.program6 != NULL:
-                rules_forget_paths(self.program6, &self.tracker)
-            pthread_mutex_unlock(&self.lock)
-        self.kept_logs = []
-        self.lost_logs = 0
-        if failed:
-            raise MemoryError(f"no memory for {room} logged packets")
-
-    cdef int keep_logs(self) except -1:
-        """Move what the ring holds to the list, with the rulesets in force; the oldest go where room is short. The lock
-        is held."""
-        cdef uint64_t waiting = self.logs.written - self.logs.read
-        if not waiting:
-            return 0
-        if waiting > self.logs.room:
-            self.lost_logs += waiting - self.logs.room
-        records, packets = logs_take(&self.logs)
-        self.kept_logs.append((records, packets, self.rules4, self.rules6))
-        while len(self.kept_logs) > 1 and sum(len(part[1]) for part in self.kept_logs) > self.logs.room:
-            self.lost_logs += len(self.kept_logs.pop(0)[1])
-        return 0
-
-    def _take_logs(self):
-        """[(records of dtype LOG, the bytes kept of each packet, IPv4's ruleset, IPv6's)] since the last call, oldest
-        first, and how many records were lost unread."""
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-        try:
-            self.keep_logs()
-            taken, self.kept_logs = self.kept_logs, []
-            lost, self.lost_logs = self.lost_logs, 0
-        finally:
-            pthread_mutex_unlock(&self.lock)
-        return taken, lost
-
-    def _interface_names(self):
-        """The interfaces' names by number."""
-        return list(self.interfaces)
-
-    # -- packets --------------------------------------------------------------------------------------------------
-
+cdef class Core(Machine):
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil:
         cdef bint verify = self.tracker.settings.of[SET_CHECKSUM] != 0
         cdef uint32_t i
@@ -562,6 +298,8 @@ cdef class Core:
                 and (not has_hooks or <size_t> hooks.shape[0] == total)
                 and (not has_links or (<size_t> links.shape[0] == total and links.shape[1] == 16))):
             raise ValueError("offset, length, time_ns, wire_length, link and hook must have one item a packet")
+        if <size_t> result & 3:
+            raise ValueError(f"out: an aligned, writable array of {total} records of DECISION expected")
         with nogil:
             for i in range(total):
                 if offset[i] > size or length[i] > size - offset[i]:
@@ -652,78 +390,3 @@ cdef class Core:
         d.detail_b = p.detail[1]
         d.rules = self.rules4 if p.family == 4 else self.rules6
         return d
-
-    # -- the table ------------------------------------------------------------------------------------------------
-
-    @property
-    def conntrack_count(self):
-        """Connections in the table, those included whose time is up but which no packet has met since."""
-        return self.tracker.flows.count
-
-    @property
-    def fragments(self):
-        """What waits for reassembly, IPv4 and IPv6: (datagrams, bytes charged for them) each."""
-        return tuple((self.defrag.family[i].queues, self.defrag.family[i].charge) for i in range(2))
-
-    @property
-    def now(self):
-        """The engine's clock, ns."""
-        return self.tracker.now
-
-    def _table_statistics(self):
-        """How the table stands: entries, room, the index's size and how well it is spread."""
-        cdef uint32_t spilled, fullest
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            flows_crowding(&self.tracker.flows, &spilled, &fullest)
-            pthread_mutex_unlock(&self.lock)
-        return {"count": self.tracker.flows.count, "capacity": self.tracker.flows.capacity,
-                "used": self.tracker.flows.used - 1, "bucket_count": self.tracker.flows.bucket_count,
-                "spilled": spilled, "fullest": fullest}
-
-    def _flush(self):
-        cdef uint32_t index
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            if self.tracker.events.ring != NULL:
-                for index in range(1, self.tracker.flows.used):
-                    if self.tracker.flows.entries[index].key.family:
-                        conntrack_delete(&self.tracker, index, ENDED_DELETED)
-            flows_clear(&self.tracker.flows)
-            expects_clear(&self.tracker.expects)
-            self.tracker.gre_keys.count = 0
-            pthread_mutex_unlock(&self.lock)
-
-    def _sweep(self, int64_t now):
-        """Let time pass to `now` without a packet and delete everything whose time is up."""
-        if now > LATEST:
-            now = LATEST
-        with nogil:
-            pthread_mutex_lock(&self.lock)
-            if now > self.tracker.now:
-                self.tracker.now = now
-            conntrack_sweep(&self.tracker, self.tracker.flows.used)
-            defrag_expire(&self.defrag, self.tracker.now)
-            pthread_mutex_unlock(&self.lock)
-
-    def helper_names(self):
-        """Of the helpers the engine carries, by number; 0 is none."""
-        return self.attached.names()
-
-    def helper_classes(self):
-        """What each helper calls its classes of expectations, by the helper's number."""
-        return self.attached.classes()
-
-    def _stream_statistics(self):
-        """Of helpers that read streams: connections read, bytes kept, connections given up at a bound."""
-        return self.attached.stream_statistics()
-
-    def _attach(self, helper, ports):
-        """Attach a Helper to new connections to `ports`, (protocol number, port) pairs; none: to CT rules alone."""
-        self.attached.add(helper, ports)
-        self.reads_payload[2] = 1
-        self.tracker.helper_of_port[0] = self.attached.port_map(6)
-        self.tracker.helper_of_port[1] = self.attached.port_map(17)
-
-    def _counters(self):
-        return [self.tracker.counters[i] for i in range(COUNTERS)], [self.tracker.reasons[i] for i in range(256)]

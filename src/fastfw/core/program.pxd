@@ -142,14 +142,15 @@ ctypedef struct Predicate:  # 20 bytes
     uint32_t d
 
 
-ctypedef struct Rule:       # 28 bytes
+ctypedef struct Rule:       # 32 bytes
     uint32_t first          # its predicates in the text's order
     uint32_t sorted         # the same with those that ask about the connection first, as far as nobody can tell
     uint16_t count
     uint16_t steady         # how many at `sorted` ask about the connection alone
     uint8_t action          # an Action
     int8_t shift            # of a mark, to the left
-    uint8_t unused[2]
+    uint16_t rest_count     # how many are at `rest`
+    uint32_t rest           # of those at `sorted` what the classifier does not tell: all, unless it finds otherwise
     uint32_t a              # the action's arguments
     uint32_t b
     uint32_t end            # index of its chain's end
@@ -282,6 +283,7 @@ ctypedef struct Program:
     uint32_t *stack         # return addresses; as deep as there are chains
     uint64_t **interfaces   # by interface number: which patterns it meets, a bit each
     uint32_t rule_count
+    uint32_t predicate_count
     uint32_t status_mask    # status bits that rules look at
     uint8_t looks_at_connmark
     uint8_t remember        # 1: paths are remembered now
@@ -325,6 +327,7 @@ ctypedef struct Look:
     uint8_t point           # a Point
     uint8_t gathered        # `candidates` has the sets of addresses, ports, protocol and state
     uint8_t placed          # and those of the interfaces at this point of the way
+    uint8_t settled         # candidates meet all that the classifier can tell of them
     Candidates candidates
     uint32_t hit_count
     uint32_t hits[HITS]

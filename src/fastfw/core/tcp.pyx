@@ -465,6 +465,13 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     new = tcp_next[d][old][seg.kind]
 
     if unlikely(new != TCP_ESTABLISHED):
+        if new == TCP_SYN_SENT and old == TCP_NONE:
+            # there is nothing yet to hold it against, and tcp_new has learned what it says of its own side
+            t.side[REPLY].max_end = seg.win if seg.win else 1
+            t.last_index = <uint8_t> seg.kind
+            e.state = TCP_SYN_SENT
+            refresh(e, p, timeout_for(e, TCP_SYN_SENT, &seg, s))
+            return STEP_ACCEPT
         if unlikely(new == TCP_SYN_SENT and old >= TCP_TIME_WAIT):
             # the ports are used again: by a new client, or by one that lost its connection
             if (t.flags[0] | t.flags[1]) & CLOSED_FIRST or (t.last_direction == d and t.last_index == SEG_RST):

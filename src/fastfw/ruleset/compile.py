@@ -28,7 +28,7 @@ from fastfw.ruleset.model import Chain, Rule, Ruleset
 from fastfw.sets.store import Store
 
 PREDICATE = struct.Struct("<BBHIIII")
-RULE = struct.Struct("<IIHHBb2xIII")
+RULE = struct.Struct("<IIHHBbHIIII")
 
 if PREDICATE.size != LAYOUT["Predicate"] or RULE.size != LAYOUT["Rule"]:
     raise ImportError("fastfw.ruleset.compile: the core lays out its program differently")
@@ -161,10 +161,11 @@ class Compiler:
             action, shift, a, b = act
             first = self.write_predicates(conditions)
             second = first if ordered == conditions else self.write_predicates(ordered)
-            self.rules += RULE.pack(first, second, len(conditions), steady, action, shift, a, b, end)
+            count = len(conditions)
+            self.rules += RULE.pack(first, second, count, steady, action, shift, count, second, a, b, end)
             self.counters.append(rule.packets)
             self.counters.append(rule.bytes)
-        self.rules += RULE.pack(0, 0, 0, 0, FINAL[chain.policy], 0, 0, 0, end)
+        self.rules += RULE.pack(0, 0, 0, 0, FINAL[chain.policy], 0, 0, 0, 0, 0, end)
         self.counters.append(chain.packets)
         self.counters.append(chain.bytes)
 
