@@ -121,9 +121,9 @@ cdef inline uint8_t hook_of(uint8_t at, bint came_in) noexcept nogil:
     return HOOK_FORWARD
 
 
-# Which datagram a fragment belongs to: a hash of what reassembly goes by. A clash joins two datagrams' fates for the
-# moment both are held.
-cdef uint64_t datagram_of(const Packet *p) noexcept nogil
+# Which datagram a fragment belongs to: 63 bits made of what reassembly goes by, strongly universal under the connection
+# table's secret (flows.pxd). Two datagrams of one number would share a fate, so nobody outside may know which do.
+cdef uint64_t datagram_of(const Packet *p, const uint64_t *secret) noexcept nogil
 
 
 # What a queued packet's frame said, as far as the kernel tells: the source is `address`, six bytes, and whom it was for

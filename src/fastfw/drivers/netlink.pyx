@@ -3,11 +3,12 @@ import errno
 import os
 import socket as sockets
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fastfw.core.bytes cimport be16, raw16, raw32, raw64
+from fastfw.core.bytes cimport be16, raw16, raw32
 from fastfw.core.declared cimport LINK_BROADCAST, LINK_HOST, LINK_MULTICAST, LINK_SOURCE
+from fastfw.core.terms cimport HOOK_OUTPUT
 from fastfw.core.wire cimport Packet
 
 
@@ -15,15 +16,29 @@ class QueueError(OSError):
     """The kernel would not do what was asked of its queue."""
 
 
-cdef uint64_t datagram_of(const Packet *p) noexcept nogil:
-    cdef uint64_t a, b
+cdef uint64_t datagram_of(const Packet *p, const uint64_t *secret) noexcept nogil:
+    cdef uint32_t[10] word
+    cdef uint64_t one = secret[10], other = 0
+    cdef uint32_t i, count
+    cdef uint32_t way = <uint32_t> (p.hook == HOOK_OUTPUT)
     if p.family == 4:
-        a = raw64(p.data + 12)
-        b = <uint64_t> be16(p.data + 4) << 8 | p.data[9]
+        word[0] = raw32(p.data + 12)
+        word[1] = raw32(p.data + 16)
+        word[2] = <uint32_t> be16(p.data + 4) << 8 | p.data[9]
+        word[3] = way
+        count = 4
     else:
-        a = raw64(p.data + 8) ^ raw64(p.data + 16) * 3 ^ raw64(p.data + 24) * 5 ^ raw64(p.data + 32) * 7
-        b = raw32(p.data + p.l4 + 4) if p.l4 + 8 <= p.have else 0
-    return (a ^ (a >> 29)) * <uint64_t> 0x9e3779b97f4a7c15 ^ b * <uint64_t> 0xbf58476d1ce4e5b9 ^ 1
+        for i in range(8):
+            word[i] = raw32(p.data + 8 + 4 * i)
+        word[8] = raw32(p.data + p.l4 + 4) if p.l4 + 8 <= p.have else 0
+        if p.data[24] == 0xff or (p.data[24] == 0xfe and p.data[25] & 0xc0 == 0x80):
+            way |= <uint32_t> p.iif << 1
+        word[9] = way
+        count = 10
+    for i in range(count):
+        one += secret[i] * word[i]
+        other += secret[i + 1] * word[i]
+    return (one & <uint64_t> 0xffffffff00000000) | other >> 32 | 1
 
 
 cdef inline uint8_t cast_of(const Packet *p) noexcept nogil:

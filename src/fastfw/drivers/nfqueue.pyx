@@ -378,6 +378,7 @@ cdef class Queue:
         for all packets up to its number that have had none yet, so not while some of them are held."""
         cdef uint32_t i, verdict, run = 0, run_verdict = 0, run_mark = 0, last = 0
         cdef bint batch = self.held.count == 0, marked, run_marked = False
+        cdef const uint64_t *secret = self.core.tracker.flows.secret
         cdef Packet *p
         for i in range(n):
             if self.packets[i].verdict == VERDICT_HOLD:
@@ -385,7 +386,7 @@ cdef class Queue:
         for i in range(n):
             p = &self.packets[i]
             if p.verdict == VERDICT_HOLD:
-                self.hold(datagram_of(p), self.ids[i], p.now + REASSEMBLY_SECONDS * SECOND)
+                self.hold(datagram_of(p, secret), self.ids[i], p.now + REASSEMBLY_SECONDS * SECOND)
                 continue
             if p.verdict == VERDICT_REJECT and self.on_reject is not None:
                 self.tell_reject(p)
@@ -397,7 +398,7 @@ cdef class Queue:
                 self.dropped += 1
             if self.held.count and p.frag_off and p.kind != KIND_FRAGMENT:
                 # it completed its datagram: all its pieces share the decision
-                self.release(datagram_of(p), 0, verdict)
+                self.release(datagram_of(p, secret), 0, verdict)
             marked = verdict == NF_ACCEPT_VERDICT and p.mark != self.marks[i]
             if run and not (batch and verdict == run_verdict and marked == run_marked
                             and (not marked or p.mark == run_mark)):

@@ -43,5 +43,5 @@ def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif
         engine.run(p, 1)
         pthread_mutex_unlock(&engine.lock)
     if p.verdict == VERDICT_HOLD or (p.family and p.frag_off and p.kind != KIND_FRAGMENT):
-        datagram = datagram_of(p)
+        datagram = datagram_of(p, engine.tracker.flows.secret)
     return p.verdict, p.mark, datagram, p.rule, p.family
