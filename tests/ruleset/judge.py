@@ -131,21 +131,25 @@ ESTIMATORS = "".join(
 )
 
 
-def prepare() -> str:
-    """Make what the rules name: sets, accounts and, in a table no test uses, estimators. Why not, or ""."""
-    complaint = restore(f"*security\n{ESTIMATORS}COMMIT\n", 6)
-    if complaint:
-        return complaint
-    for tool in ("ipset", "nfacct"):
-        if not shutil.which(tool):
-            return f"needs {tool}"
-    for words in ("create foo hash:ip counters timeout 60 skbinfo -exist", "create p hash:ip,port -exist"):
-        done = run("ipset", *words.split())
-        if done.returncode:
-            return done.stderr.decode("utf-8", "replace").strip()
-    for name in ("foo", "a b"):
-        run("nfacct", "add", name)
-    return ""
+@cache
+def prepare() -> tuple[str, ...]:
+    """Make what the rules name: sets, accounts and, in a table no test uses, estimators. The words of rules that cannot
+    be asked since one of these could not be made."""
+    absent: list[str] = []
+    if restore(f"*security\n{ESTIMATORS}COMMIT\n", 6):
+        absent.append("-m rateest")
+    shapes = ("foo hash:ip counters timeout 60 skbinfo", "p hash:ip,port")
+    shapes += tuple(f"{words.replace(' ', '6 ', 1)} family inet6" for words in shapes)
+    made = [("-set ", "ipset", "create", words) for words in shapes]
+    for words, tool, verb, what in (
+        *made,
+        ("-m nfacct", "nfacct", "add", "foo"),
+        ("-m nfacct", "nfacct", "add", "a b"),
+    ):
+        names = what.split() if tool == "ipset" else [what]
+        if not shutil.which(tool) or run(tool, verb, *names).returncode:
+            absent.append(words)
+    return tuple(absent)
 
 
 def parsed(text: str, family: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
+from . import questions, sets
 from .rulesets import PARTS, STATELESS, Part, connection_mark, mark, matches, maybe_not, rule, some
 
 
@@ -83,6 +84,9 @@ PASSING = (
 )
 MANGLING4 = ("TTL --ttl-set 64", "TTL --ttl-inc 3", "TTL --ttl-dec 1", "ECN --ecn-ip-ect 1")
 MANGLING6 = ("HL --hl-set 64", "HL --hl-inc 3", "HL --hl-dec 1")
+GATEWAYS = ("9.9.9.9", "2001:db8::99")
+"""Where TEE sends copies, by family."""
+
 SECURING = ("CONNSECMARK --restore", "CONNSECMARK --save")
 MANGLING = ("TOS --set-tos 0x10/0xff", "TOS --xor-tos 0x21", "DSCP --set-dscp 0x2e", "CHECKSUM --checksum-fill")
 ON_TCP = ("TCPOPTSTRIP --strip-options {kinds}", "TCPMSS --set-mss {mss}")
@@ -111,16 +115,14 @@ def passing(random: Random, chain: str, family: int) -> str:
         ending = ("DROP", "NFQUEUE --queue-num 3", "ACCEPT", "NFQUEUE --queue-num 3 --queue-bypass")
         target = random.choice(ending[:2] if chain == "POSTROUTING" else ending)
     if random.random() < 0.1 and chain != "PREROUTING":
-        target = random.choice(
-            ("CLASSIFY --set-class 1:1", "TEE --gateway " + ("9.9.9.9", "2001:db8::99")[family == 6])
-        )
+        target = random.choice(("CLASSIFY --set-class 1:1", "TEE --gateway " + GATEWAYS[family == 6]))
     return target.format(label=f"timer{random.randrange(4)}")
 
 
-def raw(random: Random, family: int) -> list[str]:
+def raw(random: Random, family: int, before: tuple[Part, ...] = BEFORE) -> list[str]:
     lines = []
     for _ in range(random.randrange(5)):
-        asked = " ".join(matches(random, family, BEFORE, 3) or ["-i lo"])
+        asked = " ".join(matches(random, family, before, 3) or ["-i lo"])
         target = random.choice(
             (
                 "CT --notrack",
@@ -140,7 +142,7 @@ def raw(random: Random, family: int) -> list[str]:
     return lines
 
 
-def mangle(random: Random, family: int) -> list[str]:
+def mangle(random: Random, family: int, tracked: tuple[Part, ...] = TRACKED) -> list[str]:
     lines = []
     for chain in ("PREROUTING", "FORWARD", "POSTROUTING"):
         for _ in range(random.randrange(6)):
@@ -149,33 +151,33 @@ def mangle(random: Random, family: int) -> list[str]:
                     setting_tcp(random, chain, family).replace(" -p", " -o eth1 -p" if chain[1] == "O" else " -p", 1)
                 )
                 continue
-            kept = matches(random, family, TRACKED, 3)
+            kept = matches(random, family, tracked, 3)
             if chain == "PREROUTING":  # where a packet leaves is not known yet
                 kept = [part for part in kept if "-o " not in part]
             if chain == "POSTROUTING":
                 # There the kernel's own packets pass too: reports and solicitations through the second device, answers
                 # through the first.
                 kept = [part for part in kept if "-i " not in part and "-o " not in part and "-p " not in part]
-                if any("recent" in part or "statistic" in part or "quota" in part or "limit" in part for part in kept):
+                if any(word in part for part in kept for word in ("recent", "statistic", "quota", "limit", "-m set")):
                     kept = []
                 kept = [f"-o eth1 -p {random.choice(('tcp', 'udp'))}", *kept]
             lines.append(" ".join(["-A", chain, *kept, "-j", passing(random, chain, family)]))
     return lines
 
 
-def security(random: Random, family: int) -> list[str]:
+def security(random: Random, family: int, tracked: tuple[Part, ...] = TRACKED) -> list[str]:
     targets = (*MARKS[3:], *PASSING, *SECURING, "ACCEPT", "DROP")
     lines = []
     for _ in range(random.randrange(4)):
         target = random.choice(targets).format(label=f"timer{random.randrange(4)}")
-        kept = matches(random, family, TRACKED, 3)
+        kept = matches(random, family, tracked, 3)
         if target == "DROP" and len(kept) < 2:
             target = "ACCEPT"
         lines.append(" ".join(["-A FORWARD", *kept, "-j", target]))
     return lines
 
 
-def filtering(random: Random, family: int, rules: int) -> list[str]:
+def filtering(random: Random, family: int, rules: int, tracked: tuple[Part, ...] = TRACKED) -> list[str]:
     chains = ["FORWARD", *(f"chain{number}" for number in range(random.randrange(6)))]
     lines = [f":FORWARD {random.choice(('ACCEPT', 'ACCEPT', 'DROP'))} [0:0]"]
     lines += [f":{chain} - [0:0]" for chain in chains[1:]]
@@ -185,7 +187,7 @@ def filtering(random: Random, family: int, rules: int) -> list[str]:
             if random.random() < 0.5:
                 lines.append(rule(random, chain, chains[place + 1 :], family))
                 continue
-            kept = matches(random, family, TRACKED, 3)
+            kept = matches(random, family, tracked, 3)
             target = random.choice((*PASSING, *MARKS[3:])).format(label=f"timer{random.randrange(4)}")
             if len(kept) > 1 and random.random() < 0.3:
                 target = random.choice(
@@ -205,3 +207,56 @@ def everything(seed: int, family: int, rules: int = 30) -> str:
         "security": security(random, family),
     }
     return "".join("\n".join([f"*{name}", *lines, "COMMIT", ""]) for name, lines in parts.items())
+
+
+def rare_header(random: Random, family: int) -> str:
+    """Headers that are seldom met, u32 and programs."""
+    return random.choice((*questions.BOTH, *(questions.ONLY4 if family == 4 else questions.ONLY6)))
+
+
+def grouped(random: Random, _: int) -> str:
+    """A rate for each group, in a table of the rule's own."""
+    name = f"--hashlimit-name h{random.getrandbits(40):x}"
+    return f"-m hashlimit {random.choice(questions.GROUPED)} {name} --hashlimit-htable-expire 90000000"
+
+
+def placed(random: Random, _: int) -> str:
+    return random.choice(questions.PLACED)
+
+
+def about_sets(seed: int) -> Part:
+    """A match that asks one of `sets(seed)`."""
+    created = sets.names(sets.sets(seed))
+
+    def part(random: Random, family: int) -> str:
+        others = f"_{10 - family}"
+        known = [name for name in created if others not in name and (family == 4 or name not in sets.ONLY_4)]
+        return sets.match(random, known)
+
+    return part
+
+
+def whole(seed: int, family: int, rules: int = 30) -> str:
+    """As `everything`, with the matches besides that ask for rare headers, groups, places and the sets of
+    `sets(seed)`, which SET rules change."""
+    random = Random(f"whole {seed} {family}")
+    asked = about_sets(seed)
+    more = (rare_header, rare_header, grouped, placed, asked)
+    tracked = (*TRACKED, *more)
+    tables = {
+        "raw": raw(random, family, (*BEFORE, rare_header, placed)),
+        "mangle": mangle(random, family, tracked),
+        "filter": filtering(random, family, rules, tracked),
+        "security": security(random, family, tracked),
+    }
+    others = f"_{10 - family}"
+    known = [name for name in sets.names(sets.sets(seed)) if others not in name]
+    known = [name for name in known if family == 4 or name not in sets.ONLY_4]
+    for name, chain in (("mangle", "PREROUTING"), ("mangle", "FORWARD"), ("filter", "FORWARD")):
+        for _ in range(random.randrange(4)):
+            kept = matches(random, family, (*BEFORE, asked), 2)
+            line = " ".join(["-A", chain, *kept, sets.target(random, known, name == "mangle")])
+            tables[name].insert(
+                random.randrange(len(tables[name]) + 1) if name == "mangle" else len(tables[name]), line
+            )
+    return "".join("\n".join([f"*{name}", *lines, "COMMIT", ""]) for name, lines in tables.items())

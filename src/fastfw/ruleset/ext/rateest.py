@@ -109,7 +109,7 @@ class RateEst(Match):
         """Rates that nothing is taken from or compared with are left out."""
         fixed = not self.second
         out = " --rateest-delta" * self.delta
-        out += f" --rateest{'' if fixed and not self.delta else '1'} {self.first}"
+        out += f" --rateest{'' if fixed else '1'} {self.first}"
         if self.delta:
             if self.bytes:
                 out += f" --rateest-bps1 {_rate_text(self.bps[0])}"
