@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
 from fuzz.packets import tcp, udp
 
 import fastfw
+import fastfw.helpers
 from fastfw.gateway.commands import Commands
 from fastfw.gateway.config import ConfigError, parse_config
 from fastfw.gateway.protocol import ProtocolError, encode, read_reply, read_request
@@ -55,12 +57,18 @@ def ruleset(data: bytes) -> None:
     settle(rules)
 
 
+UNCHANGED: list[tuple[fastfw.Ruleset, str]] = []
+"""A ruleset of BASE that no command has changed, and what is written of it; made anew after one has."""
+
+
 def command(data: bytes) -> None:
     """A line of iptables(8) changes a ruleset into one that can be written and read again, or is refused and changes
     nothing."""
     words = data.decode("utf-8", "surrogateescape").split()
-    rules = fastfw.Ruleset.parse(BASE)
-    before = body(rules)
+    if not UNCHANGED:
+        made = fastfw.Ruleset.parse(BASE)
+        UNCHANGED.append((made, body(made)))
+    rules, before = UNCHANGED[0]
     try:
         run(words, rules)
     except Refusal as error:
@@ -68,19 +76,25 @@ def command(data: bytes) -> None:
             raise AssertionError("a refusal that does not say why") from error
         assert body(rules) == before
         return
+    UNCHANGED.clear()
     settle(rules)
+
+
+@cache
+def helped(number: int) -> tuple[fastfw.helpers.Helper, fastfw.Engine]:
+    """A helper by its place among all, and an engine with it alone."""
+    chosen = find(known()[number])
+    engine = fastfw.Engine(settings={"nf_conntrack_checksum": 0, "nf_conntrack_max": 64})
+    engine.attach(chosen)
+    return chosen, engine
 
 
 def helper(data: bytes) -> None:
     """Payload never stops a helper: the first byte chooses it, the second the direction of the rest."""
     if len(data) < 2:
         return
-    every = known()
-    chosen = find(every[data[0] % len(every)])
-    if chosen.stream:
-        return  # engines take none
-    engine = fastfw.Engine(settings={"nf_conntrack_checksum": 0})
-    engine.attach(chosen)
+    chosen, engine = helped(data[0] % len(known()))
+    engine.flush()
     for protocol, port in chosen.ports:
         payload = data[2:1400]
         if protocol == 17:
@@ -100,6 +114,12 @@ ANSWERABLE = {"hello", "settings", "table", "expectations", "delete", "insert", 
 """What the control socket answers from the engine alone; everything else needs a daemon, or ends it."""
 
 
+@cache
+def asked_engine() -> fastfw.Engine:
+    """The engine behind the control socket."""
+    return fastfw.Engine(settings={"nf_conntrack_max": 64})
+
+
 def request(data: bytes) -> None:
     """A line at the control socket is no request, or gets replies that a client can read, the last one with a
     status."""
@@ -109,7 +129,9 @@ def request(data: bytes) -> None:
         if not str(error):
             raise AssertionError("an error that does not say why") from error
         return
-    engine = fastfw.Engine(settings={"nf_conntrack_max": 64})
+    engine = asked_engine()
+    engine.flush()
+    engine.settings["nf_conntrack_max"] = 64
     engine.decide(udp(1, 2, 4000, 53), now=1)
     commands = Commands(cast("Any", SimpleNamespace(engine=engine)))
     if asked.verb in commands.verbs and asked.verb not in ANSWERABLE:
