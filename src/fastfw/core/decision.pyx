@@ -1,4 +1,6 @@
 """One packet's decision as a Python object; names are made when they are asked for."""
+cimport cython
+
 from fastfw.core.reasons import sentence
 from fastfw.core.terms import Reason
 from fastfw.core.terms cimport VERDICT_QUEUE, VERDICT_REJECT
@@ -19,6 +21,9 @@ REJECTS = {
 }
 
 
+# It refers to a ruleset, which never refers to it: no cycle for the collector to look for.
+@cython.no_gc
+@cython.freelist(64)
 cdef class Decision:
     """What the engine decided of one packet."""
 

@@ -18,6 +18,7 @@ from fastfw.core.flows cimport Entry, flows_guess, flows_hash, flows_home, key_e
 from fastfw.core.headers cimport headers_plain4
 from fastfw.core.helping cimport helped_is_there
 from fastfw.core.paths cimport Path
+from fastfw.core.machine cimport pthread_mutex_trylock
 from fastfw.core.program cimport Program
 from fastfw.core.rewrite cimport rewrite_undo
 from fastfw.core.settings cimport SET_CHECKSUM
@@ -258,6 +259,15 @@ cdef class Core(Machine):
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil:
         cdef bint verify = self.tracker.settings.of[SET_CHECKSUM] != 0
         cdef uint32_t i
+        if n <= AHEAD:
+            for i in range(n):
+                parse(self, batch + i, verify)
+            for i in range(n):
+                guess(self, batch + i)
+            for i in range(n):
+                judge(self, batch + i)
+            tidy(self, n)
+            return
         # a pipeline: while one packet is judged, the lines of those behind it are on their way
         for i in range(n + 2 * AHEAD):
             if i < n:
@@ -364,10 +374,15 @@ cdef class Core(Machine):
             p.data = <const uint8_t *> buffer.buf
             p.have = <uint32_t> buffer.len
             p.length = p.have
-            with nogil:
-                pthread_mutex_lock(&self.lock)
+            if pthread_mutex_trylock(&self.lock) == 0:
+                # one packet takes less time than giving the GIL away and getting it back
                 self.run(p, 1)
                 pthread_mutex_unlock(&self.lock)
+            else:
+                with nogil:
+                    pthread_mutex_lock(&self.lock)
+                    self.run(p, 1)
+                    pthread_mutex_unlock(&self.lock)
         finally:
             PyBuffer_Release(&buffer)
         return self.decision(p)

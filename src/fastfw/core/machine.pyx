@@ -204,6 +204,8 @@ cdef class Machine:
     cdef uint16_t interface(self, str name) except? 0:
         if self.tracker.flows.buckets == NULL:
             raise RuntimeError("the engine was not set up: a subclass must call super().__init__")
+        if not name:
+            return 0
         number = self.interfaces.get(name)
         if number is not None:
             return number
