@@ -45,6 +45,7 @@ def test_routes_are_read_as_they_are_printed() -> None:
         ({"routes": "10.0.0.0/8 by a"}, "`by' is not expected"),
         ({"routes": "10.0.0.0/8 dev"}, "`dev' is not expected"),
         ({"routes": "10.0.0.0/8 metric x"}, "not a number"),
+        ({"routes": "10.0.0.0/8 metric " + "1" * 5000}, "not a number"),
         ({"assume": {"length": True}}, "expected one of bpf, "),
         ({"groups": {"eth0": -1}}, "from 0 to 4294967295"),
         ({"zone": 1440}, "less than a day"),

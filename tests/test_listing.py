@@ -69,6 +69,8 @@ def test_delete() -> None:
         ("-A -s 1.2.3 -d 1.2.3.4 -p udp", "source address"),
         ("-A -s 1.2.3.4 -d ::1 -p udp", "one family"),
         ("-A -s 1.2.3.4 -d 1.2.3.5 -p what", "protocol"),
+        ("-A -s 1.2.3.4 -d 1.2.3.5 -p \u00b2", "protocol: a name or a number"),
+        ("-A -s 1.2.3.4 -d 1.2.3.5 -p " + "1" * 5000, "protocol: a name or a number"),
         ("-A -s 1.2.3.4 -d 1.2.3.5 -p udp --sport 70000", "source port"),
         ("-A -s 1.2.3.4 -d 1.2.3.5 -p udp --sport", "a value expected"),
         ("-A -s 1.2.3.4 -d 1.2.3.5 -p tcp --state UP", "state: one of"),

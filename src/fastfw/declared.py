@@ -74,7 +74,7 @@ def parse_route(line: str) -> Route:
             devices.append(value)
         gateway |= word == "via"
         if word == "metric":
-            if not value.isdecimal():
+            if not value.isdecimal() or len(value) > 10:
                 raise DeclarationError(f"route `{line}': metric `{value}' is not a number")
             metric = int(value)
     if where == "default":

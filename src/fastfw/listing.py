@@ -234,7 +234,8 @@ def read_save_line(text: str) -> Connection:
         if mirror in found and found[mirror] != str(of):
             raise SaveLineError(f"{mirror.replace('_', ' ')}: {of} expected: addresses are not translated here")
     name = found.get("protocol", "")
-    protocol = PROTOCOL_NUMBERS.get(name, int(name) if name.isdigit() and int(name) < 256 else -1)
+    other = int(name) if re.fullmatch("[0-9]{1,3}", name) and int(name) < 256 else -1
+    protocol = PROTOCOL_NUMBERS.get(name, other)
     if protocol < 0:
         raise SaveLineError(f"protocol: a name or a number up to 255 expected, not {name!r}")
     sport = number(found.get("sport"), "source port", 65535)

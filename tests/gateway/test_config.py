@@ -35,6 +35,7 @@ FAULTS = [
     ("[rules\n", "f:1:7: Expected ']'"),
     ("a = ", "f:1"),
     ("a = 1\na = 2\n", "f:2"),
+    ("[queue]\nlength = " + "1" * 5000, "f:2: a number of so many digits"),
 ]
 
 

@@ -102,6 +102,7 @@ def test_changes(tmp_path: Path) -> None:
     [
         ("-Q", "unknown option -Q"),
         ("-L -D", "one command expected"),
+        ("-L -p " + "1" * 5000, "-p: a protocol expected"),
         ("-L -s zz", "-s: an address or network expected"),
         ("-L --state FOO -p tcp", "--state FOO: one of"),
         ("-L --state ESTABLISHED", "-p tcp or -p sctp expected"),

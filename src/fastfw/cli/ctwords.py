@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -149,7 +150,8 @@ def _take(words: Words, name: str, option: str, value: str) -> None:
         except ValueError:
             raise CliError(f"{option}: an address or network expected, not `{value}'") from None
     elif name == "protocol":
-        words.protocol = PROTOCOL_NUMBERS.get(value, int(value) if value.isdecimal() and int(value) < 256 else None)
+        number = int(value) if re.fullmatch("[0-9]{1,3}", value) and int(value) < 256 else None
+        words.protocol = PROTOCOL_NUMBERS.get(value, number)
         if words.protocol is None:
             raise CliError(f"{option}: a protocol expected, not `{value}'")
     elif name == "family":

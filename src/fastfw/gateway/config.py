@@ -192,6 +192,10 @@ def parse_config(text: str, name: str = "-") -> Config:
             reason = str(error).removesuffix(" (at end of document)")
             raise ConfigError(f"{name}:{text.count(chr(10)) + 1}: {reason}") from None
         raise ConfigError(f"{name}:{place[1]}:{place[2]}: {str(error)[: place.start()]}") from None
+    except ValueError:  # Python reads no longer ones
+        digits = re.search(r"[0-9_]{4000}", text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else 1
+        raise ConfigError(f"{name}:{line}: a number of so many digits is none that is expected anywhere") from None
     except RecursionError:
         raise ConfigError(f"{name}:1: nested too deeply") from None
     try:
