@@ -150,8 +150,8 @@ def _take(words: Words, name: str, option: str, value: str) -> None:
         except ValueError:
             raise CliError(f"{option}: an address or network expected, not `{value}'") from None
     elif name == "protocol":
-        number = int(value) if re.fullmatch("[0-9]{1,3}", value) and int(value) < 256 else None
-        words.protocol = PROTOCOL_NUMBERS.get(value, number)
+        other = int(value) if re.fullmatch("[0-9]{1,3}", value) and int(value) < 256 else None
+        words.protocol = PROTOCOL_NUMBERS.get(value, other)
         if words.protocol is None:
             raise CliError(f"{option}: a protocol expected, not `{value}'")
     elif name == "family":
