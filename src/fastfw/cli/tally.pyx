@@ -15,11 +15,16 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fastfw.cli.header cimport Header, read_header
+from fastfw.core.bytes cimport prefetch, raw32, raw64
 from fastfw.core.terms cimport HOOK_FORWARD, HOOK_INPUT, HOOK_OUTPUT, VERDICT_DROP, VERDICT_REJECT
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
 
 cdef enum:
     # Conversations told apart; the packets of further ones are counted together.
     MAX_FLOWS = 1 << 20
+    TOGETHER = 32            # packets whose slots are fetched at once
 
 # A record of the engine's result array; fastfw.core.engine.DECISION is its layout.
 cdef struct Decision:
@@ -54,7 +59,8 @@ cdef enum:
     CLASS_KEY = 16
     FLOW_KEY = 40
 
-# Two endpoints that talk to each other. The first 40 bytes are the key, its endpoints in a fixed order.
+# Two endpoints that talk to each other, 64 bytes. The first 40 bytes are the key, its endpoints in a fixed order: five
+# words, the last of both ports, family and protocol.
 cdef struct Flow:
     uint8_t low[16]
     uint8_t high[16]
@@ -67,6 +73,15 @@ cdef struct Flow:
     uint32_t refused         # packets dropped or rejected; saturates
     uint64_t packets         # 0: a free slot
     uint64_t bytes
+
+# A packet between its two stages: which conversation it belongs to is told some packets before it is counted.
+cdef struct Talk:
+    Flow key
+    uint32_t hash
+    uint32_t size            # bytes of the IP packet
+    uint8_t family           # 0: no IP packet, which belongs to no conversation
+    uint8_t protocol
+    bint swapped             # it came from `high`
 
 DECISION_SIZE = sizeof(Decision)
 CLASS_FIELDS = (
@@ -87,6 +102,14 @@ cdef inline uint64_t hash_words(const void *key, int size, uint64_t seed) noexce
         memcpy(&word, <const uint8_t *>key + at, 8)
         seed = mix(seed, word)
     return seed
+
+
+cdef Flow *flow_table(size_t slots) noexcept nogil:
+    """Free slots, each a cache line of its own; NULL without memory."""
+    cdef Flow *table = <Flow *>aligned_alloc(64, slots * sizeof(Flow))
+    if table != NULL:
+        memset(table, 0, slots * sizeof(Flow))
+    return table
 
 
 cdef class Tally:
@@ -115,7 +138,7 @@ cdef class Tally:
         self.flow_mask = (1 << 13) - 1
         self.classes = <Class *>malloc(self.class_room * sizeof(Class))
         self.class_slots = <uint32_t *>calloc(<size_t>self.class_mask + 1, sizeof(uint32_t))
-        self.flows = <Flow *>calloc(<size_t>self.flow_mask + 1, sizeof(Flow))
+        self.flows = flow_table(<size_t>self.flow_mask + 1)
         if self.classes == NULL or self.class_slots == NULL or self.flows == NULL:
             raise MemoryError
 
@@ -164,6 +187,9 @@ cdef class Tally:
         cdef const uint8_t *base = &data[0] if data.shape[0] else NULL
         cdef const Decision *decision = <const Decision *>(&decisions[0] if count else NULL)
         cdef bint has_hooks = hooks is not None
+        cdef size_t first = 0, stop = 0
+        cdef Talk talks[TOGETHER]
+        cdef Talk *talk
         cdef Header header
         cdef Class key
         self.check(data, offset, length)
@@ -173,21 +199,28 @@ cdef class Tally:
             raise ValueError("one item a packet expected in every array")
         memset(&key, 0, sizeof(Class))
         with nogil:
-            for i in range(count):
-                read_header(base + offset[i], length[i], wire_length[i], &header)
-                memcpy(&key, decision + i, 12)
-                key.family = header.family
-                key.protocol = header.protocol
-                key.hook = hooks[i] if has_hooks else <uint8_t>hook
-                key.link_reason = link_reason[i]
-                if not self.classify(&key, header.size, &number[i]):
-                    break
-                if header.family and not self.converse(
-                        &header, key.verdict == VERDICT_DROP or key.verdict == VERDICT_REJECT):
-                    break
-            else:
-                i = count
-        if i < count:
+            while first < count:
+                stop = first + TOGETHER if count - first > TOGETHER else count
+                for i in range(first, stop):
+                    read_header(base + offset[i], length[i], wire_length[i], &header)
+                    self.name(&header, talks + (i - first))
+                for i in range(first, stop):
+                    talk = talks + (i - first)
+                    memcpy(&key, decision + i, 12)
+                    key.family = talk.family
+                    key.protocol = talk.protocol
+                    key.hook = hooks[i] if has_hooks else <uint8_t>hook
+                    key.link_reason = link_reason[i]
+                    if not self.classify(&key, talk.size, &number[i]):
+                        break
+                    if talk.family and not self.converse(
+                            talk, key.verdict == VERDICT_DROP or key.verdict == VERDICT_REJECT):
+                        break
+                else:
+                    first = stop
+                    continue
+                break
+        if first < count:
             raise MemoryError
         return out
 
@@ -248,54 +281,66 @@ cdef class Tally:
         self.class_room *= 2
         return True
 
-    cdef inline bint converse(self, const Header *header, bint refused) noexcept nogil:
-        """Counts a packet in its conversation; False without memory."""
-        cdef Flow key
-        cdef Flow *found
-        cdef uint32_t slot
-        cdef int size = 4 if header.family == 4 else 16, order
-        if self.flow_count > self.flow_mask >> 1 and self.flow_mask < 2 * MAX_FLOWS - 1 and not self.grow_flows():
-            return False
-        memset(&key, 0, FLOW_KEY)
-        key.family = header.family
-        key.protocol = header.protocol
-        order = memcmp(header.source, header.destination, size)
+    cdef inline void name(self, const Header *header, Talk *talk) noexcept nogil:
+        """The conversation of a packet, and its slot on the way to the cache."""
+        # word by word: what is written in smaller pieces than it is read in has to wait for the cache
+        cdef uint64_t *word = <uint64_t *>&talk.key
+        cdef const uint8_t *low = header.source
+        cdef const uint8_t *high = header.destination
+        cdef uint64_t ports = raw32(header.ports) if header.ports != NULL else 0
+        cdef int order
+        talk.family = header.family
+        talk.size = header.size
+        order = memcmp(low, high, 4) if header.family == 4 else memcmp(low, high, 16)
         if order == 0 and header.ports != NULL:
             order = memcmp(header.ports, header.ports + 2, 2)
-        if order <= 0:
-            memcpy(key.low, header.source, size)
-            memcpy(key.high, header.destination, size)
-            if header.ports != NULL:
-                memcpy(key.low_port, header.ports, 4)
-        else:
-            memcpy(key.low, header.destination, size)
-            memcpy(key.high, header.source, size)
-            if header.ports != NULL:
-                memcpy(key.low_port, header.ports + 2, 2)
-                memcpy(key.high_port, header.ports, 2)
-        slot = <uint32_t>hash_words(&key, FLOW_KEY, self.seed) & self.flow_mask
+        talk.swapped = order > 0
+        if talk.swapped:
+            low, high = high, low
+            ports = ports >> 16 | (ports & 0xFFFF) << 16
+        word[1] = word[3] = 0
+        if header.family == 4:
+            word[0] = raw32(low)
+            word[2] = raw32(high)
+        elif header.family:
+            word[0] = raw64(low)
+            word[1] = raw64(low + 8)
+            word[2] = raw64(high)
+            word[3] = raw64(high + 8)
+        word[4] = ports | <uint64_t>header.family << 32 | <uint64_t>header.protocol << 40
+        talk.protocol = header.protocol
+        talk.hash = <uint32_t>mix(mix(mix(mix(mix(self.seed, word[0]), word[1]), word[2]), word[3]), word[4])
+        prefetch(self.flows + (talk.hash & self.flow_mask))
+
+    cdef inline bint converse(self, const Talk *talk, bint refused) noexcept nogil:
+        """Counts a packet in its conversation; False without memory."""
+        cdef Flow *found
+        cdef uint32_t slot
+        if self.flow_count > self.flow_mask >> 1 and self.flow_mask < 2 * MAX_FLOWS - 1 and not self.grow_flows():
+            return False
+        slot = talk.hash & self.flow_mask
         while True:
             found = self.flows + slot
             if not found.packets:
                 if self.flow_count == MAX_FLOWS:
                     self.other_packets += 1
                     return True
-                memcpy(found, &key, FLOW_KEY)
-                found.high_first = order > 0
+                memcpy(found, &talk.key, FLOW_KEY)
+                found.high_first = talk.swapped
                 self.flow_count += 1
                 break
-            if not memcmp(found, &key, FLOW_KEY):
+            if not memcmp(found, &talk.key, FLOW_KEY):
                 break
             slot = (slot + 1) & self.flow_mask
         found.packets += 1
-        found.bytes += header.size
+        found.bytes += talk.size
         if refused and found.refused < <uint32_t>0xFFFFFFFF:
             found.refused += 1
         return True
 
     cdef bint grow_flows(self) noexcept nogil:
         cdef uint32_t mask = self.flow_mask * 2 + 1, i, slot
-        cdef Flow *flows = <Flow *>calloc(<size_t>mask + 1, sizeof(Flow))
+        cdef Flow *flows = flow_table(<size_t>mask + 1)
         if flows == NULL:
             return False
         for i in range(self.flow_mask + 1):
