@@ -297,7 +297,7 @@ def test_broken_interface_options_do_not_stop_reading() -> None:
         (b"", "empty file"),
         (b"\xd4", "neither pcap nor pcapng"),
         (b"hello, world, this is no capture", "neither pcap nor pcapng"),
-        (gzip.compress(b"x"), "compressed capture (gzip): decompress it first"),
+        (gzip.compress(b"x", mtime=0), "compressed capture (gzip): decompress it first"),
         (b"\x28\xb5\x2f\xfd" + bytes(20), "compressed capture (zstd): decompress it first"),
         (b"\xfd7zXZ\0" + bytes(20), "compressed capture (xz)"),
         (cf.pcap([])[:23], "ends inside its header"),
