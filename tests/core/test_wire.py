@@ -45,9 +45,6 @@ REFUSED = {
     "IPv6, jumbo payload": (
         datagram6(extensions=[(0, p.extension(struct.pack(">BBI", 0xC2, 4, 65536)))]), "DROP", "ip_options",
     ),
-    "IPv6, hop-by-hop and no payload length": (
-        datagram6(extensions=[(0, p.extension(b"\5\2\0\0"))], payload_length=0), "DROP", "ip_total_length",
-    ),
     "IPv6, hop-by-hop longer than the packet": (
         datagram6(extensions=[(0, p.extension(b"\5\2\0\0", length=9))]), "DROP", "ip_truncated",
     ),
@@ -310,3 +307,14 @@ def test_addresses_no_router_passes_on(source: str, destination: str) -> None:
 def test_addresses_a_router_may_pass_on(source: str, destination: str) -> None:
     """Odd addresses beside those are forwarded, groups too: whether anybody routes them is not the tracker's to say."""
     assert judge(p.udp_packet(p.address(source), p.address(destination), 7, 8)) == ("ACCEPT", "NEW", None)
+
+
+def test_a_length_left_to_the_hop_by_hop_header() -> None:
+    """Under a hop-by-hop header a payload length of zero means all that came, and no reassembly (RFC 2675)."""
+    padded = [(0, p.extension(b""))]
+    alone = [*padded, (p.FRAGMENT, p.fragment_header(0, False, 7))]
+    fw = fastfw.Engine()
+    for extensions, trailer, state in ((padded, b"", "NEW"), (padded, b"trailer", "INVALID"), (alone, b"", "NEW")):
+        packet = datagram6(extensions=extensions, payload_length=0) + trailer
+        assert fw.decide(packet, now=0).state == state
+    assert fw.fragments == ((0, 0), (0, 0))

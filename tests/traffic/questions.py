@@ -70,6 +70,5 @@ PLACED = (
     "-m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 0xdeadbeef",
     "-m cluster --cluster-total-nodes 5 ! --cluster-local-nodemask 0x13 --cluster-hash-seed 0x1",
     "-m time --timestart 00:00 --timestop 23:59:59", "-m time --datestart 2020-01-01 --datestop 2020-01-02",
-    "-m time ! --monthdays 31 --weekdays Mon,Tue,Wed,Thu,Fri,Sat,Sun --datestop 2020-01-02",
 )  # fmt: skip
 """What a host knows that has no addresses, one way out, and no groups."""

@@ -505,13 +505,18 @@ cdef bint first_is_short(const Packet *p) noexcept nogil:
     return l4 + least > p.length
 
 
+cdef inline bint stays_alone(const Packet *p) noexcept nogil:
+    """Whether a fragment is judged as it is: a jumbogram has no pieces (RFC 2675 section 3), not even under the name."""
+    return be16(p.data + 4) == 0 or first_is_short(p)
+
+
 cdef Joined take6(Defrag *d, Packet *p, const uint64_t *secret, const Settings *s) noexcept nogil:
     cdef const uint8_t *head = p.data + p.l4
     cdef Fragment frag
     cdef Queue *q
     frag.start = 0
     frag.end = p.length
-    if first_is_short(p):
+    if stays_alone(p):
         return JOINED_ALONE
     if p.l4 + 8 > p.length:
         return refuse(p, FRAGMENT_BAD, &frag)
@@ -546,7 +551,7 @@ cdef Joined defrag_take(Defrag *d, Packet *p, const uint64_t *secret, const Sett
     if most == 0 or family_of(d, p.family).charge > <uint64_t> most or not prepare(d):
         nowhere.start = 0
         nowhere.end = <uint32_t> family_of(d, p.family).charge
-        if p.family == 6 and first_is_short(p):
+        if p.family == 6 and stays_alone(p):
             return JOINED_ALONE
         return refuse(p, FRAGMENT_LIMIT, &nowhere)
     if p.family == 4:

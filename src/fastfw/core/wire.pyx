@@ -452,8 +452,11 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
         settle(p, KIND_REFUSED, IP_TRUNCATED)
         return
     total = be16(ip + 4) + 40
-    # a payload length of zero belongs to a jumbogram only under a hop-by-hop header (RFC 2675)
-    if unlikely(total > p.length or (total == 40 and ip[6] == PROTO_HOPOPTS)):
+    # under a hop-by-hop header a payload length of zero leaves the length to that header (RFC 2675); where that says
+    # nothing the packet is as long as it came
+    if unlikely(total == 40 and ip[6] == PROTO_HOPOPTS):
+        total = p.length
+    if unlikely(total > p.length):
         p.detail[0] = total
         p.detail[1] = p.length
         settle(p, KIND_REFUSED, IP_TOTAL_LENGTH)

@@ -100,6 +100,20 @@ V6 = {
     "hop-by-hop, option past the header": chain((p.HOP_BY_HOP, p.extension(b"\x1e\x40\0\0"))),
     "hop-by-hop, longer than the packet": chain((p.HOP_BY_HOP, p.extension(b"", length=20))),
     "hop-by-hop, jumbo payload": chain((p.HOP_BY_HOP, p.extension(b"\xc2\x04" + struct.pack(">I", 40)))),
+    "hop-by-hop, payload length 0": p.ipv6(
+        CLIENT6, SERVER6, p.UDP, UDP6, extensions=((p.HOP_BY_HOP, PAD),), payload_length=0
+    ),
+    "hop-by-hop, payload length 0, trailing bytes": p.ipv6(
+        CLIENT6, SERVER6, p.UDP, UDP6 + b"trailer", extensions=((p.HOP_BY_HOP, PAD),), payload_length=0
+    ),
+    "hop-by-hop, payload length 0, a fragment header": p.ipv6(
+        CLIENT6,
+        SERVER6,
+        p.UDP,
+        UDP6,
+        extensions=((p.HOP_BY_HOP, PAD), (p.FRAGMENT, p.fragment_header(0, False, 7))),
+        payload_length=0,
+    ),
     "hop-by-hop twice": chain((p.HOP_BY_HOP, PAD), (p.HOP_BY_HOP, PAD)),
     "hop-by-hop after destination options": chain((p.DESTINATION, PAD), (p.HOP_BY_HOP, PAD)),
     "from ::": between6("::", "fd00:2::1"),
