@@ -125,13 +125,14 @@ def test_frames_are_explained_and_compared(framed: Path, tmp_path: Path, capsys:
     assert (told["packets"], told["groups"][0]["example"]) == (1, 0)
 
 
-def test_counters_go_on_from_the_files(exchange: Path, tmp_path: Path) -> None:
-    """--counters prints the filter table with each rule's packets and bytes, added to what the file began with."""
+def test_counters_are_the_captures(exchange: Path, tmp_path: Path) -> None:
+    """--counters prints the filter table with each rule's packets and bytes; what the file counted before is no part of
+    them, as after iptables-restore."""
     out = tmp_path / "counters"
     assert replay(exchange, "--rules", rules(tmp_path, RULES), "--local", SERVER, "--counters", out) == 0
     assert [line.split(" -m")[0] for line in out.read_text().splitlines() if line[0] in "[:"] == [
         ":INPUT DROP [1:40]",
-        ":FORWARD ACCEPT [7:700]",
+        ":FORWARD ACCEPT [0:0]",
         ":OUTPUT ACCEPT [1:40]",
         ":web,more - [0:0]",
         "[2:80] -A INPUT -p tcp",
@@ -171,6 +172,13 @@ def test_each_family_has_its_rules(tmp_path: Path, capsys: pytest.CaptureFixture
         "[1:40] -A FORWARD -p tcp -j DROP",
         "[2:96] -A FORWARD -s fd00::1/128 -j DROP",
     ]
+    apart = tmp_path / "counters6"
+    assert replay(path, "--rules", four, "--rules6", six, "--counters", out, "--counters6", apart, "--json") == 0
+    written = [[line for line in file.read_text().splitlines() if line[0] == "["] for file in (out, apart)]
+    assert written == [["[1:40] -A FORWARD -p tcp -j DROP"], ["[2:96] -A FORWARD -s fd00::1/128 -j DROP"]]
+    capsys.readouterr()
+    assert replay(path, "--rules", four, "--counters6", apart) == 2
+    assert "--rules6" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def make_engine(args: argparse.Namespace) -> tuple[Engine, Ruleset | None, Rules
     rules4 = read_rules(args.rules, 4) if args.rules is not None else None
     rules6 = read_rules(args.rules6, 6) if args.rules6 is not None else None
     engine = bare_engine(args)
+    for rules in filter(None, (rules4, rules6)):
+        forget_counters(rules)
     if rules4 is not None:
         put_in_force(engine, rules4, args.rules)
     if rules6 is not None:
@@ -144,6 +146,16 @@ def read_declared(args: argparse.Namespace) -> dict[str, Any]:
         assume[name] = answer == "yes"
     told = {"local": args.local, "routes": args.route, "groups": groups, "assume": assume}
     return told | {"time_zone": args.time_zone}
+
+
+def forget_counters(rules: Ruleset) -> None:
+    """Lets every counter begin at zero, as iptables-restore does unless it is asked otherwise: what is counted is the
+    captures' packets alone."""
+    for table in rules.tables.values():
+        for chain in table.chains.values():
+            chain.packets = chain.bytes = 0
+            for rule in chain.rules:
+                rule.packets = rule.bytes = 0
 
 
 def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:

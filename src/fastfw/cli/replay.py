@@ -28,6 +28,9 @@ from fastfw.ruleset import Ruleset
 STEP = 1 << 17
 """Packets between two turns of the progress bar and two writes."""
 
+OUTPUTS = ("packets", "conntrack", "counters", "counters6")
+"""Options that name a file to write."""
+
 HEADER = b"packet,verdict,state,direction,assured,seen_reply,expected,rule,reason\n"
 
 
@@ -45,6 +48,7 @@ def arguments(prog: str) -> inputs.Parser:
     group.add_argument("--packets", metavar="OUT.csv", help="one line a capture record: verdict, state, rule, reason")
     group.add_argument("--conntrack", metavar="OUT", help="the connection table afterwards, as /proc/net/nf_conntrack")
     group.add_argument("--counters", metavar="OUT", help="the rules' counters, as iptables-save -c -t filter")
+    group.add_argument("--counters6", metavar="OUT", help="those of the IPv6 rules, as ip6tables-save -c -t filter")
     group.add_argument("--json", action="store_true", help="the summary as JSON instead of tables")
     return parser
 
@@ -55,6 +59,8 @@ def main(prog: str, argv: list[str]) -> int:
         raise CliError("only one input can be read from standard input")
     local4, local6 = inputs.read_addresses(args.local)
     engine, rules4, rules6 = inputs.make_engine(args)
+    if args.counters6 and rules6 is None:
+        raise CliError("--counters6: there are no IPv6 rules (--rules6)")
     if args.counters and rules4 is rules6 is None:
         rules4 = Ruleset(4)
         inputs.put_in_force(engine, rules4, "")
@@ -63,7 +69,7 @@ def main(prog: str, argv: list[str]) -> int:
     tally = Tally(local4, local6)
     report = Report()
     with contextlib.ExitStack() as stack:
-        wanted = {f"--{name}": getattr(args, name) for name in ("packets", "conntrack", "counters")}
+        wanted = {f"--{name}": getattr(args, name) for name in OUTPUTS}
         if args.json and "-" in wanted.values():
             option = next(name for name, path in wanted.items() if path == "-")
             raise CliError(f"{option} -: standard output is taken by --json")
@@ -85,10 +91,12 @@ def main(prog: str, argv: list[str]) -> int:
             for connection in engine.connections():
                 outputs["--conntrack"].write(f"{connection}\n".encode())
         if "--counters" in outputs:
-            for rules in filter(None, (rules4, rules6)):
+            for rules in filter(None, (rules4, None if args.counters6 else rules6)):
                 outputs["--counters"].write(engine.counters_text(rules.family).encode("utf-8", "surrogateescape"))
+        if "--counters6" in outputs:
+            outputs["--counters6"].write(engine.counters_text(6).encode("utf-8", "surrogateescape"))
     summary = report.summary(engine, tally, names)
-    target = sys.stderr if "-" in (args.packets, args.conntrack, args.counters) else sys.stdout
+    target = sys.stderr if "-" in (getattr(args, name) for name in OUTPUTS) else sys.stdout
     if args.json:
         print(json.dumps(summary, indent=2), file=target)
     else:

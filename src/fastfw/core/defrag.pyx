@@ -506,7 +506,7 @@ cdef bint first_is_short(const Packet *p) noexcept nogil:
 
 
 cdef inline bint stays_alone(const Packet *p) noexcept nogil:
-    """Whether a fragment is judged as it is: a jumbogram has no pieces (RFC 2675 section 3), not even under the name."""
+    """Whether a fragment is judged as it is: a jumbogram has no pieces (RFC 2675 section 3)."""
     return be16(p.data + 4) == 0 or first_is_short(p)
 
 
