@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from bulk import ACK, START, SYN, Batch, Connections, establish
 from report import Measure, Reporter
-from workloads import MOST, SIZES
+from workloads import MOST, SEED, SIZES
 
 from fastfw import Engine
 
@@ -66,18 +66,23 @@ def test_flood(cpu_time: Measure, benchmark: Any, reporter: Reporter, read_lines
 def test_worst_batch(benchmark: Any, reporter: Reporter) -> None:
     """The longest of many calls of 128 packets while the table is at its ceiling and its connections expire.
 
-    SYNs come in at a rate at which a full table of half-open connections runs out of time. The figure is CPU time, so
-    that what else the machine does is not in it.
+    SYNs come in at a rate at which a full table of half-open connections runs out of time. The figure is CPU time, in
+    which interrupts and what a virtual machine is not given are counted too. So everything is done three times, of one
+    seed: what the engine needs for a call it needs every time, and of each call the shortest counts.
     """
     size, calls = 128, 4 * MOST // 128
-    engine = Engine(settings={"nf_conntrack_max": MOST, "nf_conntrack_tcp_timeout_syn_sent": 1})
     rows = Connections(MOST).packets(SYN, True, 1000, 0)
-    Batch(rows).judge(engine)
     batch = Batch(Connections(4 * MOST, first=MOST).packets(SYN, True, 1000, 0))
     batch.time[:] = START + np.arange(len(batch.time), dtype=np.int64) * (2 * 10**9 // MOST)
-    took = np.zeros(calls)
+    runs: list[np.ndarray[Any, np.dtype[np.float64]]] = []
 
-    def work() -> None:
+    def full() -> tuple[tuple[Engine], dict[str, Any]]:
+        engine = Engine(settings={"nf_conntrack_max": MOST, "nf_conntrack_tcp_timeout_syn_sent": 1}, seed=SEED)
+        Batch(rows).judge(engine)
+        return (engine,), {}
+
+    def work(engine: Engine) -> None:
+        took = np.zeros(calls)
         gc.disable()
         for call in range(calls):
             at = slice(call * size, (call + 1) * size)
@@ -85,11 +90,14 @@ def test_worst_batch(benchmark: Any, reporter: Reporter) -> None:
             engine.process(batch.data, batch.offset[at], batch.length[at], batch.time[at], out=batch.out[at])
             took[call] = time.thread_time_ns() - began
         gc.enable()
+        expired = engine.counters["expired"]
+        assert expired > MOST // 2, f"only {expired} connections expired"
+        runs.append(took)
 
-    benchmark.pedantic(work, rounds=1)
-    expired = engine.counters["expired"]
-    assert expired > MOST // 2, f"only {expired} connections expired"
+    benchmark.pedantic(work, setup=full, rounds=3)
+    took = np.minimum.reduce(runs)
     reporter.value(benchmark, "worst call of 128 packets, full table, expiring", took.max() / 1e6, "ms", goal=1.0)
+    reporter.value(benchmark, "the same, the longest of all runs", np.maximum.reduce(runs).max() / 1e6, "ms")
     reporter.value(benchmark, "median call of 128 packets, full table, expiring", float(np.median(took)) / 1e6, "ms")
 
 
