@@ -15,13 +15,12 @@ from gateway.namespaced import live, script
 def test_chain() -> None:
     """Answers and excepted interfaces return, everything else goes to the queue, or round over several; failing open is
     the queue rule's."""
-    plan = Plan(first=3, last=5, fail_open=True, except_interfaces=("lo",), answer_mark=7, extra=("-p 99 -j RETURN",))
+    plan = Plan(first=3, last=5, fail_open=True, except_interfaces=("lo",), answer_mark=7)
     mine = '-m comment --comment "fastfw"'
     assert plan.chain() == [
         f"-A FASTFW -m mark --mark 0x7 {mine} -j RETURN",
         f'-A FASTFW -i "lo" {mine} -j RETURN',
         f'-A FASTFW -o "lo" {mine} -j RETURN',
-        "-A FASTFW -p 99 -j RETURN",
         f"-A FASTFW {mine} -j NFQUEUE --queue-balance 3:5 --queue-bypass",
     ]
     assert Plan(first=3, last=3).chain() == [f"-A FASTFW {mine} -j NFQUEUE --queue-num 3"]
@@ -37,7 +36,7 @@ def test_found() -> None:
         "-A FASTFW -j NFQUEUE --queue-balance 2:4\nCOMMIT\n"
     )
     found = find(text)
-    assert found.chain
+    assert found.chains == ("FASTFW",)
     assert found.jumps == ("-A INPUT -m comment --comment fastfw -j FASTFW", "-A INPUT -s 1.2.3.4/32 -g FASTFW")
     assert found.queues == range(2, 5)
     assert not find("*mangle\n:INPUT ACCEPT [0:0]\n:FASTFW2 - [0:0]\n-A INPUT -j FASTFW2\nCOMMIT\n")

@@ -198,6 +198,8 @@ class Service(Gateway):
     """`fastfw run`."""
 
     READY = "event=started"
+    further = ""
+    """More lines of its configuration."""
 
     @property
     def socket(self) -> str:
@@ -210,7 +212,7 @@ class Service(Gateway):
             f"rules = {{ ipv4 = '{self.rules[0]}', ipv6 = '{self.rules[1]}' }}\n"
             f"conntrack = {{ helpers = {list(self.helpers)}, settings = {{ nf_conntrack_tcp_loose = 0 }} }}\n"
             f"queue.driver = '{self.driver}'\nstate = {{ file = '{self.state}', interval = 1 }}\n"
-            f"control.socket = '{self.socket}'\n"
+            f"control.socket = '{self.socket}'\n{self.further}"
         )
         return ["-m", "fastfw", "run", "--config", str(config)]
 

@@ -78,6 +78,7 @@ SENTENCES = {
     Reason.TCP_RST_OLD: "the RST's sequence {0} is before the highest acknowledgement {1}",
     Reason.TCP_STRAY: "no connection that it could belong to; flags: {flags}",
     Reason.SCTP_STATE: "SCTP chunk type {0} cannot follow in state {sctp}",
+    Reason.HOST_INVALID: "the host's own connection tracking, which saw what was not seen here, calls it INVALID",
     Reason.TCP_IGNORED: "{flags} in state {state} is let through unjudged",
     Reason.TCP_SEQ_UNDER: "the segment's end {0} is before the window's lower edge {1}: old data, let through",
     Reason.TCP_ACK_UNDER: "acknowledgement {0} is before the lower edge {1}: late, let through",

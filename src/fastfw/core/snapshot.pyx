@@ -17,7 +17,8 @@ from fastfw.core.icmp_types cimport icmp_request_of
 from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
 from fastfw.core.terms cimport (
     STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT,
-    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TEMPLATED, STATUS_UNREAD,
+    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_SKIPS, STATUS_TEMPLATED,
+    STATUS_UNREAD,
 )
 from fastfw.core.wire cimport (
     NO_FLOW, PROTO_GRE, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, Key,
@@ -102,6 +103,7 @@ def entries(Core core):
             e = core.tracker.flows.entries + index
             if e.key.family and e.expires > core.tracker.now and found < room:
                 into[found] = e[0]
+                into[found].status &= ~(<uint32_t> STATUS_SKIPS)
                 numbers[found] = index
                 if counted:
                     beside[found] = core.tracker.flows.extras[index]

@@ -23,8 +23,8 @@ from fastfw.core.settings cimport (
     TCP_SYN_RECV, TCP_SYN_SENT, TCP_SYN_SENT2, TCP_TIME_WAIT, Settings, tcp_timeout,
 )
 from fastfw.core.terms cimport (
-    ORIGINAL, REPLY, STATUS_ASSURED, STATUS_FIXED_TIMEOUT, STATUS_SEEN_REPLY, TCP_ACK_OVER, TCP_ACK_UNDER,
-    TCP_CHALLENGE_ACK, TCP_IGNORED, TCP_NOT_SYN, TCP_OVERSENT, TCP_RST_OLD, TCP_SEQ_OVER, TCP_SEQ_UNDER, TCP_STATE,
+    HOST_INVALID, ORIGINAL, REPLY, STATUS_ASSURED, STATUS_FIXED_TIMEOUT, STATUS_SEEN_REPLY, STATUS_SKIPS, TCP_ACK_OVER,
+    TCP_ACK_UNDER, TCP_CHALLENGE_ACK, TCP_IGNORED, TCP_NOT_SYN, TCP_OVERSENT, TCP_RST_OLD, TCP_SEQ_OVER, TCP_SEQ_UNDER, TCP_STATE,
     TCP_STRAY,
 )
 from fastfw.core.wire cimport Packet
@@ -433,7 +433,8 @@ cdef void catch_up(TcpFlow *t, int d, const Segment *seg, Packet *p) noexcept no
     cdef TcpSide *receiver = &t.side[1 - d]
     cdef uint32_t win = seg.win << t.scale[d]
     cdef uint32_t sack = highest_sack(p, seg.ack) if t.flags[1 - d] & SACKS else seg.ack
-    t.behind -= 1
+    if t.behind:
+        t.behind -= 1
     p.reason = 0
     p.detail[0] = 0
     p.detail[1] = 0
@@ -461,9 +462,13 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
     cdef Reset reset
     cdef Window found
     cdef int64_t timeout
+    cdef bint skips = e.status & STATUS_SKIPS != 0
     read_segment(p, &seg)
     new = tcp_next[d][old][seg.kind]
 
+    if unlikely(skips and p.stray):
+        p.reason = HOST_INVALID
+        return STEP_INVALID
     if unlikely(new != TCP_ESTABLISHED):
         if new == TCP_SYN_SENT and old == TCP_NONE:
             # there is nothing yet to hold it against, and tcp_new has learned what it says of its own side
@@ -513,6 +518,13 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
         found = in_window(e, d, &seg, p, s)
         if unlikely(found == WINDOW_INVALID and t.behind and (seg.flags & (SYN | RST | ACK)) == ACK):
             catch_up(t, d, &seg, p)
+            found = WINDOW_FITS
+        elif unlikely(skips and found != WINDOW_FITS and (found == WINDOW_INVALID or p.reason == TCP_OVERSENT)):
+            # the numbers here are old ones, and who has seen them all finds nothing wrong
+            if seg.flags & RST:
+                p.reason = 0
+            else:
+                catch_up(t, d, &seg, p)
             found = WINDOW_FITS
         if unlikely(found == WINDOW_IGNORE):
             return STEP_ACCEPT

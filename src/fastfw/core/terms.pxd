@@ -41,6 +41,7 @@ cpdef enum Status:
     STATUS_TEMPLATE = 1 << 11
     STATUS_UNTRACKED = 1 << 12
     STATUS_HELPER = 1 << 13
+    STATUS_SKIPS = 1 << 23       # its packets may pass without being seen here
     STATUS_TEMPLATED = 1 << 24   # its template holds
     STATUS_TIMED = 1 << 25       # its Extra says when it began
     STATUS_COUNTED = 1 << 26     # its Extra counts packets and bytes
@@ -97,6 +98,7 @@ cpdef enum Reason:
     TCP_RST_OLD = 68
     TCP_STRAY = 69
     SCTP_STATE = 70
+    HOST_INVALID = 71
     # let through without judging, or judged with a remark; the state stands
     TCP_IGNORED = 96
     TCP_SEQ_UNDER = 97

@@ -33,6 +33,7 @@ class Status(IntEnum):
     STATUS_TEMPLATE = 1 << 11
     STATUS_UNTRACKED = 1 << 12
     STATUS_HELPER = 1 << 13
+    STATUS_SKIPS = 1 << 23
     STATUS_TEMPLATED = 1 << 24
     STATUS_TIMED = 1 << 25
     STATUS_COUNTED = 1 << 26
@@ -83,6 +84,7 @@ class Reason(IntEnum):
     TCP_RST_OLD = 68
     TCP_STRAY = 69
     SCTP_STATE = 70
+    HOST_INVALID = 71
     TCP_IGNORED = 96
     TCP_SEQ_UNDER = 97
     TCP_ACK_UNDER = 98

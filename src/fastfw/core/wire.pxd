@@ -86,6 +86,7 @@ ctypedef struct Packet:
     uint8_t no_verify    # 1: checksums are vouched for, or not to be checked
     uint8_t traced       # 1: every rule it meets is told of
     uint16_t template    # of a CT rule for the connection that begins (conntrack.pxd), 0: none
+    uint8_t stray        # 1: the host's own connection tracking calls it INVALID; asked of connections that SKIP alone
     uint32_t answer      # what follows from the verdict, see ANSWER_RESET
 
 

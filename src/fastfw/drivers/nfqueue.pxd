@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastfw.core.engine cimport Core
 from fastfw.core.wire cimport Packet
+from fastfw.drivers.bypass cimport Bypass
 from fastfw.drivers.held cimport Held
 
 
@@ -35,6 +36,8 @@ cdef class Queue:
     cdef Packet packets[RECEIVE]
     cdef uint8_t links[RECEIVE][16]          # what their frames said, as LINK (engine.pxd)
     cdef uint16_t interface_of[INTERFACES]   # engine's number + 1, 0: not asked yet
+    cdef Bypass bypass                       # None: every packet is queued
+    cdef uint32_t grants[RECEIVE]            # marks that let the packets' connections skip the queue, 0: none
     cdef Held held
     cdef uint32_t most_held                  # fragments that may wait at once
     cdef readonly uint64_t received

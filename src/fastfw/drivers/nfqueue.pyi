@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Self
 
 from fastfw.core.engine import Core
+from fastfw.drivers.bypass import Bypass
 from fastfw.drivers.netlink import QueueError as QueueError
 from fastfw.drivers.rejected import Rejected
 
@@ -26,6 +27,7 @@ class Queue:
         gso: bool = True,
         receive_buffer: int = ...,
         on_reject: Callable[[Rejected], object] | None = None,
+        bypass: Bypass | None = None,
     ) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

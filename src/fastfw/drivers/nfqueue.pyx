@@ -22,6 +22,7 @@ from fastfw.core.bytes cimport be16, be32
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
 from fastfw.core.terms cimport VERDICT_DROP, VERDICT_HOLD, VERDICT_REJECT
 from fastfw.core.wire cimport KIND_FRAGMENT, Packet
+from fastfw.drivers.bypass cimport Bypass, bypass_read
 from fastfw.drivers.held cimport held_add, held_free, held_take
 from fastfw.drivers.netlink cimport (
     ATTR_CAPTURED, ATTR_HARDWARE, ATTR_IN, ATTR_MARK, ATTR_OUT, ATTR_PACKET_HEADER, ATTR_PAYLOAD, ATTR_SKB,
@@ -58,8 +59,8 @@ cdef class Queue:
 
     `length` is how many packets the kernel holds for us, `copy_range` how many bytes of each it copies while nobody
     reads payload, `fail_open` lets packets through where the queue is full, `gso` takes super-packets.
-    `on_reject(rejected)` is called with a Rejected for packets that a REJECT rule drops. PermissionError without
-    CAP_NET_ADMIN; QueueError where the kernel refuses, as when another program has the queue.
+    `on_reject(rejected)` is called with a Rejected for packets that a REJECT rule drops. `bypass` lets connections skip
+    the queue, where the kernel's rules know of it (gateway/steer.py). PermissionError without CAP_NET_ADMIN; QueueError where the kernel refuses, as when another program has the queue.
     """
 
     def __cinit__(self):
@@ -67,7 +68,7 @@ cdef class Queue:
         self.wakeup = -1
 
     def __init__(self, Core engine, int number=0, *, int copy_range=128, int length=4096, bint fail_open=False,
-                 bint gso=True, int receive_buffer=16 << 20, on_reject=None):
+                 bint gso=True, int receive_buffer=16 << 20, on_reject=None, Bypass bypass=None):
         if not 0 <= number <= 65535:
             raise ValueError(f"number: a queue from 0 to 65535 expected, not {number}")
         if not 68 <= copy_range <= 65535:
@@ -81,6 +82,7 @@ cdef class Queue:
         self.length = length
         self.most_held = <uint32_t> length // 2
         self.on_reject = on_reject
+        self.bypass = bypass
         self.busy = threading.RLock()
         self.log = logging.getLogger("fastfw.drivers")
         self.told = {"at": -LOG_SECONDS}
@@ -233,7 +235,7 @@ cdef class Queue:
         cdef mmsghdr messages[RECEIVE]
         cdef iovec vectors[RECEIVE]
         cdef int i, came
-        cdef uint32_t n = 0
+        cdef uint32_t n = 0, at_packet
         cdef const uint8_t *at
         cdef const netlink_message *head
         cdef uint32_t left
@@ -273,6 +275,9 @@ cdef class Queue:
             self.received += n
             pthread_mutex_lock(&self.core.lock)
             self.core.run(self.packets, n)
+            if self.bypass is not None:
+                for at_packet in range(n):
+                    self.grants[at_packet] = self.bypass.offer(&self.packets[at_packet])
             pthread_mutex_unlock(&self.core.lock)
             self.answer(n)
         self.flush()
@@ -357,6 +362,9 @@ cdef class Queue:
         p.no_verify = not skb & SKB_CHECKSUM_NOT_VERIFIED
         p.now = boot_clock() + self.clock_offset
         self.marks[at] = p.mark
+        p.stray = 0
+        if self.bypass is not None:
+            bypass_read(self.bypass.mask, self.bypass.shift, p)
         return named
 
     cdef uint16_t interface_number(self, uint32_t index) noexcept nogil:
@@ -376,7 +384,7 @@ cdef class Queue:
     cdef void answer(self, uint32_t n) noexcept nogil:
         """Give the kernel its verdicts, in the order the packets came. A run of one verdict is one message: it speaks
         for all packets up to its number that have had none yet, so not while some of them are held."""
-        cdef uint32_t i, verdict, run = 0, run_verdict = 0, run_mark = 0, last = 0
+        cdef uint32_t i, verdict, run = 0, run_verdict = 0, run_mark = 0, last = 0, mark
         cdef bint batch = self.held.count == 0, marked, run_marked = False
         cdef const uint64_t *secret = self.core.tracker.flows.secret
         cdef Packet *p
@@ -400,14 +408,20 @@ cdef class Queue:
                 # it completed its datagram: all its pieces share the decision
                 self.release(datagram_of(p, secret), 0, verdict)
             marked = verdict == NF_ACCEPT_VERDICT and p.mark != self.marks[i]
+            mark = p.mark
+            if self.bypass is not None and self.grants[i]:
+                # once more through the kernel's rules, which save the mark with the connection and let it pass
+                verdict = NF_REPEAT_VERDICT
+                marked = True
+                mark = self.grants[i]
             if run and not (batch and verdict == run_verdict and marked == run_marked
-                            and (not marked or p.mark == run_mark)):
+                            and (not marked or mark == run_mark)):
                 self.say(QUEUE_VERDICT_BATCH if run > 1 else QUEUE_VERDICT, last, run_verdict, run_marked, run_mark)
                 run = 0
             run += 1
             run_verdict = verdict
             run_marked = marked
-            run_mark = p.mark
+            run_mark = mark
             last = self.ids[i]
         if run:
             self.say(QUEUE_VERDICT_BATCH if run > 1 else QUEUE_VERDICT, last, run_verdict, run_marked, run_mark)

@@ -137,8 +137,11 @@ class Commands:
             if not equals:
                 del wanted[name]
                 yield Reply(out=f"net.netfilter.{name} = {self.engine.settings[name]}\n")
+        if wanted:
+            with self.daemon.taken_back():
+                for name, value in wanted.items():
+                    self.engine.settings[name] = value
         for name, value in wanted.items():
-            self.engine.settings[name] = value
             yield Reply(out=f"net.netfilter.{name} = {value}\n")
         if not request.args:
             for name, value in self.engine.settings.items():
@@ -225,7 +228,9 @@ class Commands:
 
     def _delete(self, request: Request) -> Answer:
         table, indices = records(request)
-        yield Reply(data=remove(self.engine, table, indices), status=0)
+        with self.daemon.taken_back():
+            gone = remove(self.engine, table, indices)
+        yield Reply(data=gone, status=0)
 
     def _insert(self, request: Request) -> Answer:
         table, indices = records(request)
@@ -245,10 +250,13 @@ class Commands:
         for name, value in values.items():
             if value is None or not 0 <= value < 2**32:
                 raise Refused(f"{name}: a number of 32 bits expected")
-        yield Reply(data=change(self.engine, table, indices, **values), status=0)
+        with self.daemon.taken_back():
+            changed = change(self.engine, table, indices, **values)
+        yield Reply(data=changed, status=0)
 
     def _flush(self, request: Request) -> Answer:
-        self.engine.flush()
+        with self.daemon.taken_back():
+            self.engine.flush()
         yield Reply(status=0)
 
     def _flush_expectations(self, request: Request) -> Answer:

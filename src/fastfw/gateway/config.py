@@ -88,6 +88,16 @@ class SteeringSection(Section, frozen=True):
     """The program, where it is neither iptables-legacy nor iptables on the path."""
 
 
+class BypassSection(Section, frozen=True):
+    """Established connections whose packets need not be queued any more."""
+
+    mode: Literal["off", "auto", "on"] = "off"
+    """`auto`: where the kernel has what it takes, and for connections that nobody counts; `on`: for these too, and the
+    daemon does not start where the kernel cannot."""
+    mask: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0xFFFF0000
+    """Bits of packets' and connections' marks in the kernel that are fastfw's own: 16 neighbouring ones."""
+
+
 class StateSection(Section, frozen=True):
     """Where connections are kept while the daemon does not run; an empty name: nowhere."""
 
@@ -149,6 +159,7 @@ class Config(Section, frozen=True):
     conntrack: ConntrackSection = ConntrackSection()
     queue: QueueSection = QueueSection()
     steering: SteeringSection = SteeringSection()
+    bypass: BypassSection = BypassSection()
     state: StateSection = StateSection()
     control: ControlSection = ControlSection()
     reject: RejectSection = RejectSection()
@@ -232,6 +243,13 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
         for key, given in (("fail_open", config.queue.fail_open), ("copy_range", config.queue.copy_range)):
             if given:
                 raise fault("driver netfilterqueue cannot; nfqueue can", "queue", key)
+    if not sixteen_neighbours(config.bypass.mask):
+        raise fault("16 neighbouring bits expected, such as 0xffff0000", "bypass", "mask")
+    if config.bypass.mode == "on":
+        if config.queue.driver == "netfilterqueue":
+            raise fault("driver netfilterqueue cannot; nfqueue can", "bypass", "mode")
+        if not config.steering.install:
+            raise fault("it needs the kernel's rules of steering.install", "bypass", "mode")
     if config.steering.install and not config.steering.hooks:
         raise fault(f"some of {', '.join(HOOKS)} expected", "steering", "hooks")
     if config.steering.install and not config.steering.families:
@@ -253,6 +271,11 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
         raise fault("there is no state.file to save to", "state", "interval")
     if config.rules.save_at_stop and not (config.rules.ipv4 or config.rules.ipv6):
         raise fault("there is no rules.ipv4 or rules.ipv6 to save to", "rules", "save_at_stop")
+
+
+def sixteen_neighbours(mask: int) -> bool:
+    """Whether a mask is one run of 16 bits."""
+    return mask > 0 and mask // (mask & -mask) == 0xFFFF
 
 
 def listen_address(text: str) -> tuple[str, int]:

@@ -9,8 +9,9 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastfw._version import __version__
 from fastfw.engine import Engine
@@ -23,12 +24,15 @@ from fastfw.gateway.needs import copy_range
 from fastfw.gateway.notify import Notifier
 from fastfw.gateway.packets import PacketLog
 from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, read_sets, read_text, write_whole
-from fastfw.gateway.steer import SteerError
+from fastfw.gateway.steer import Plan, SteerError
 from fastfw.gateway.workers import Health, Opener, Worker, queue_opener
 from fastfw.helpers import HelperError
 from fastfw.ruleset import Ruleset
 from fastfw.sets import Sets
 from fastfw.state import StateError
+
+if TYPE_CHECKING:
+    from fastfw.gateway.bypass import Skipping
 
 DRAIN = 0.5
 """Seconds that packets already queued have to be judged at stop, once no more are steered to us."""
@@ -40,7 +44,7 @@ STUCK_LOOKS = 3
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 #: Sections whose change takes effect at a restart only.
-FIXED: tuple[str, ...] = ("queue", "control", "metrics")
+FIXED: tuple[str, ...] = ("queue", "bypass", "control", "metrics")
 
 Reader = Callable[[], Config]
 Texts = list[tuple[str, str]]
@@ -76,7 +80,13 @@ class Daemon:
         """Held by whoever changes the configuration, the rules or the state on disk."""
         self.workers: list[Worker] = []
         self.control: Control | None = None
-        self._opener = opener or (lambda engine, config, answerer: queue_opener(engine, config.queue, answerer))
+        self.skipping: Skipping | None = None
+        """None: every packet is queued."""
+        self._opener = opener or (
+            lambda engine, config, answerer: queue_opener(
+                engine, config.queue, answerer, self.skipping.driver if self.skipping else None
+            )
+        )
         self._health = Health()
         self._still: dict[int, int] = {}
         self._closers: list[Callable[[], object]] = []
@@ -90,7 +100,10 @@ class Daemon:
         except (ValueError, MemoryError) as error:
             raise StartError(str(error)) from None
         self.rulebook = Rulebook(
-            self.engine, self.rules_changed, lambda text: self.log("warning", "rules_notice", text=text)
+            self.engine,
+            self.rules_changed,
+            lambda text: self.log("warning", "rules_notice", text=text),
+            self.taken_back,
         )
         self.answerer = Answerer(self.engine, config.reject, self.log)
         self.packet_log = PacketLog(self.engine, config.log, self.log)
@@ -123,6 +136,7 @@ class Daemon:
         self._load_state()
         if config.reject.answers and self.answerer.open():
             self._closers.append(self.answerer.close)
+        self._prepare_bypass()
         self.packet_log.start()
         self._closers.append(self.packet_log.stop)
         opener = self._opener(self.engine, config, self.answerer)
@@ -137,7 +151,7 @@ class Daemon:
         if config.steering.install:
             self._closers.append(self._unsteer)
             self._steered = True
-            steer.install(plan)
+            self._steer(plan)
         self.started = time.time()
         self._save_due = time.monotonic() + config.state.interval
         self.log(
@@ -146,6 +160,59 @@ class Daemon:
             pid=os.getpid(),
         )  # fmt: skip
         self.notify("READY=1", f"STATUS={self.summary()}")
+
+    def _prepare_bypass(self) -> None:
+        """Have connections skip the queue if that is wanted and possible. StartError: it must be and cannot."""
+        config = self.config
+        if config.bypass.mode == "off":
+            return
+        if config.queue.driver != "nfqueue" or not config.steering.install:
+            self.log("notice", "bypass_off", reason="it needs driver nfqueue and steering.install")
+            return
+        from fastfw.gateway.bypass import Skipping
+
+        try:
+            self.skipping = Skipping(self.engine, config.bypass.mask, config.bypass.mode == "on", self.log)
+            self.skipping.prepare()
+        except OSError as error:
+            self._no_bypass(f"the kernel's connection table cannot be asked: {error.strerror}")
+
+    def _no_bypass(self, reason: str) -> None:
+        """Do without. StartError: that is not wanted."""
+        self.skipping = None
+        if self.config.bypass.mode == "on":
+            raise StartError(f"bypass.mode: {reason}")
+        self.log("notice", "bypass_off", reason=reason)
+
+    def _steer(self, plan: Plan) -> None:
+        """Put the kernel's rules in force, with those for connections that skip the queue where there are such."""
+        if self.skipping is None:
+            steer.install(plan)
+            return
+        try:
+            steer.install(self.skipping.plan(plan))
+        except SteerError as error:
+            steer.remove(plan.program)
+            skipping = self.skipping
+            self._no_bypass(str(error))
+            skipping.stop()
+            steer.install(plan)
+        else:
+            self._closers.insert(-1, self.skipping.stop)
+            self.skipping.start(plan)
+
+    @contextlib.contextmanager
+    def taken_back(self) -> Iterator[None]:
+        """No connection skips the queue while something is changed that packets are judged by. RulesError: the kernel's
+        rules could not be changed, and nothing may be."""
+        if self.skipping is None:
+            yield
+            return
+        try:
+            with self.skipping.taken_back():
+                yield
+        except SteerError as error:
+            raise RulesError(f"connections skip the queue and cannot be brought back: {error}") from None
 
     def check(self) -> None:
         """Whether the rules can be put in force. StartError."""
@@ -249,6 +316,8 @@ class Daemon:
         if not self._steered:
             return
         self._steered = False
+        if self.skipping is not None:
+            self.skipping.pause()
         try:
             removed = steer.remove(self.config.steering.iptables)
         except SteerError as error:
@@ -294,7 +363,7 @@ class Daemon:
         without a restart. ConfigError, RulesError, OSError: all stays as it was."""
         self.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            with self.lock:
+            with self.lock, self.taken_back():
                 notes = self._reload(rejudge)
         except (ConfigError, RulesError, OSError) as error:
             self.reloads_failed += 1
@@ -340,7 +409,10 @@ class Daemon:
         self.packet_log.configure(new.log)
         if self._steered and new.plan() != old.plan():
             try:
-                steer.install(new.plan())
+                if self.skipping is not None:
+                    self.skipping.replan(new.plan())
+                else:
+                    steer.install(new.plan())
             except SteerError as error:
                 notes.append(str(error))
                 self.log("error", "rules_not_changed", error=error)

@@ -27,6 +27,8 @@ PLAIN = {
     "state_failures": ("fastfw_state_failures", True, "Times the connections could not be written"),
     "log_suppressed": ("fastfw_log_suppressed", True, "Log lines beyond their rate"),
     "log_lost": ("fastfw_log_lost", True, "Log lines that nobody took"),
+    "bypass_granted": ("fastfw_bypass_granted", True, "Times a connection was let skip the queue"),
+    "bypass_revoked": ("fastfw_bypass_revoked", True, "Times all connections were brought back to the queue"),
     "control_clients": ("fastfw_control_clients", False, "Clients of the control socket"),
     "control_requests": ("fastfw_control_requests", True, "Requests at the control socket"),
     "control_refused": ("fastfw_control_refused", True, "Clients turned away"),

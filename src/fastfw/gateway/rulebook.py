@@ -9,6 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,17 @@ class Rulebook:
     """An engine's rulesets. Changes happen one after the other; each is in force as a whole or not at all."""
 
     def __init__(
-        self, engine: Engine, after: Callable[[], object], notice: Callable[[str], object] = lambda text: None
+        self,
+        engine: Engine,
+        after: Callable[[], object],
+        notice: Callable[[str], object] = lambda text: None,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.engine = engine
         self.after = after
         """Called when rules were replaced."""
+        self.around = around
+        """Surrounds every change."""
         self.notice = notice
         """Called with what is not done as the kernel would do it, and where it stands."""
         self.lock = threading.RLock()
@@ -108,7 +115,7 @@ class Rulebook:
         """Put rulesets in force together, and sets if there are new ones; `names` says by family where they are from.
         RulesError: the engine cannot; all stays as it was."""
         given: dict[str, Any] = {f"rules{rules.family}": rules for rules in rulesets}
-        with self.lock, warnings.catch_warnings(record=True) as told:
+        with self.lock, self.around(), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", RulesetNotice)
             try:
                 self.engine.replace(**given, sets=sets)

@@ -18,6 +18,7 @@ def status(daemon: Daemon) -> dict[str, Any]:
     engine = daemon.engine
     counters = engine.counters
     control = daemon.control
+    skipping = daemon.skipping
     return {
         "release": __version__,
         "pid": os.getpid(),
@@ -34,6 +35,8 @@ def status(daemon: Daemon) -> dict[str, Any]:
         "answers": dict(daemon.answerer.sent),
         "silences": dict(daemon.answerer.silent),
         "packet_log": dict(daemon.packet_log.counts),
+        "bypass_granted": skipping.driver.granted if skipping is not None else 0,
+        "bypass_revoked": skipping.revoked if skipping is not None else 0,
         "reloads": daemon.reloads,
         "reloads_failed": daemon.reloads_failed,
         "state_saved": daemon.state_saved,

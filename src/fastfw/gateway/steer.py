@@ -12,10 +12,14 @@ import itertools
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 CHAIN = "FASTFW"
+GRANTED, WAYS = "FASTFW-GRANTED", "FASTFW-WAYS"
+"""Chains of connections that may skip the queue: where a grant is saved, and where it is used."""
+
+OWN = (CHAIN, GRANTED, WAYS)
 COMMENT = "fastfw"
 TABLES = ("mangle", "filter", "raw", "security")
 HOOKS = ("INPUT", "FORWARD", "OUTPUT")
@@ -37,6 +41,51 @@ class SteerError(RuntimeError):
     """The kernel's rules could not be read or changed; the message says what iptables had to say."""
 
 
+End = tuple[int, str, str]
+"""A hook's number (HOOK_NUMBERS), the incoming interface and the outgoing one."""
+
+HOOK_NUMBERS = {"FORWARD": 0, "INPUT": 1, "OUTPUT": 2}
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Which connections skip the queue: those whose kernel's entry has the mark of this generation and of one of these
+    ways, numbered from 1, while they come and go by its interfaces. drivers/bypass.pxd says what a mark means."""
+
+    shift: int
+    generation: int
+    ways: tuple[tuple[End, End], ...] = ()
+
+    def lines(self) -> list[str]:
+        """The chains' rules, as iptables-restore takes them."""
+        mask, generations = f"{0xFFFF << self.shift:#x}", f"{0xFFC0 << self.shift:#x}"
+        mine = f"{self.generation << 6 << self.shift:#x}/{generations}"
+        lines = [
+            # an address that DNAT changed is none by which the kernel's entry could be asked for
+            f"-A {GRANTED} -m conntrack ! --ctstate DNAT -j CONNMARK --save-mark --nfmask {mask} --ctmask {mask}",
+            f"-A {GRANTED} -j MARK --set-xmark 0x0/{mask}",
+            f"-A {GRANTED} -j ACCEPT",
+            f"-A {CHAIN} -m mark --mark {mine} -j {GRANTED}",
+            f"-A {CHAIN} -m mark ! --mark 0x0/{mask} -j MARK --set-xmark 0x0/{mask}",
+            # whatever ends a connection is judged, and all that comes after it
+            f"-A {CHAIN} -p tcp -m tcp ! --tcp-flags FIN,SYN,RST NONE -m connmark ! --mark 0x0/{mask} "
+            f"-j CONNMARK --set-xmark 0x0/{mask}",
+            f"-A {CHAIN} -m connmark --mark {mine} -m mark --mark 0x0 -m conntrack --ctstate ESTABLISHED -j {WAYS}",
+            f"-A {CHAIN} -p tcp -m conntrack --ctstate INVALID -j MARK --set-xmark {1 << self.shift:#x}/{mask}",
+        ]
+        for number, ends in enumerate(self.ways, 1):
+            mark = f"{(self.generation << 6 | number) << self.shift:#x}/{mask}"
+            for hook, into, onto in dict.fromkeys(ends):
+                asked = {
+                    HOOK_NUMBERS["INPUT"]: f'-i "{into}" -m addrtype --dst-type LOCAL',
+                    HOOK_NUMBERS["OUTPUT"]: f'-o "{onto}" -m addrtype --src-type LOCAL',
+                }.get(hook, f'-i "{into}" -o "{onto}"')
+                if '""' in asked:  # it has gone meanwhile
+                    continue
+                lines.append(f"-A {WAYS} {asked} -m connmark --mark {mark} -j ACCEPT")
+        return lines
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which packets go to which queues. `answer_mark`: what the daemon's own answers carry, which are not queued."""
@@ -50,8 +99,8 @@ class Plan:
     except_interfaces: tuple[str, ...] = ()
     answer_mark: int = 0
     program: str = ""
-    extra: tuple[str, ...] = field(default=())
-    """Rules of the chain in front of the queue's, as iptables-save prints what follows `-A CHAIN `."""
+    skip: Skip | None = None
+    """None: every packet is queued."""
 
     def chain(self) -> list[str]:
         """The chain's rules, as iptables-restore takes them."""
@@ -61,7 +110,8 @@ class Plan:
             lines.append(f"-A {CHAIN} -m mark --mark {self.answer_mark:#x} {mine} -j RETURN")
         for name in self.except_interfaces:
             lines += [f'-A {CHAIN} -{way} "{name}" {mine} -j RETURN' for way in "io"]
-        lines += [f"-A {CHAIN} {rule}" for rule in self.extra]
+        if self.skip is not None:
+            lines += self.skip.lines()
         queue = f"--queue-num {self.first}"
         if self.last > self.first:
             queue = f"--queue-balance {self.first}:{self.last}"
@@ -141,22 +191,22 @@ def loaded(family: int, base: str) -> tuple[str, ...]:
 class Found:
     """What a table has of a daemon's: the chain, the rules that lead to it, the queues it hands packets to."""
 
-    chain: bool = False
+    chains: tuple[str, ...] = ()
     jumps: tuple[str, ...] = ()
     queues: range = range(0)
 
     def __bool__(self) -> bool:
-        return self.chain or bool(self.jumps)
+        return bool(self.chains or self.jumps)
 
 
 def find(saved: str) -> Found:
     """What iptables-save's text of a table tells of a daemon's rules."""
-    has = False
+    chains = []
     jumps = []
     queues = range(0)
     for line in saved.splitlines():
-        if line.startswith(f":{CHAIN} "):
-            has = True
+        if line.startswith(":") and (name := line[1:].split()[0]) in OWN:
+            chains.append(name)
         elif line.startswith("-A "):
             words = shlex.split(line)
             given = dict(itertools.pairwise(words))
@@ -165,9 +215,9 @@ def find(saved: str) -> Found:
                 low, _, high = numbers.partition(":")
                 if low.isdecimal():
                     queues = range(int(low), int(high or low) + 1)
-            elif CHAIN in (given.get("-j"), given.get("-g")):
+            elif words[1] not in OWN and CHAIN in (given.get("-j"), given.get("-g")):
                 jumps.append(line)
-    return Found(has, tuple(jumps), queues)
+    return Found(tuple(chains), tuple(jumps), queues)
 
 
 def look(family: int, table: str, base: str) -> Found:
@@ -192,14 +242,14 @@ def _change(family: int, table: str, plan: Plan | None, base: str) -> bool:
         if plan is None and not found:
             return False
         lines = [f"*{table}"]
-        if plan is not None:
-            lines.append(f":{CHAIN} - [0:0]")
+        wanted = () if plan is None else OWN if plan.skip is not None else (CHAIN,)
+        lines += [f":{name} - [0:0]" for name in wanted]
         lines += ["-D" + line[2:] for line in found.jumps]
         if plan is not None:
             lines += plan.chain()
             lines += [f"-I {hook} {plan.jump()}" for hook in plan.hooks]
-        elif found.chain:
-            lines += [f"-F {CHAIN}", f"-X {CHAIN}"]
+        unwanted = [name for name in found.chains if name not in wanted]
+        lines += [f"-F {name}" for name in unwanted] + [f"-X {name}" for name in unwanted]
         try:
             run(restore, "\n".join([*lines, "COMMIT", ""]))
         except SteerError:
@@ -233,6 +283,14 @@ def install(plan: Plan) -> None:
             _change(family, table, None, base)
     for family in plan.families:
         _change(family, plan.table, plan, first)
+
+
+def change(plan: Plan) -> None:
+    """Put another plan in force for what is installed; its tables and families are those it was installed with.
+    SteerError: one family's rules may be in force then."""
+    base = bases(plan.program)[0]
+    for family in plan.families:
+        _change(family, plan.table, plan, base)
 
 
 def remove(chosen: str = "") -> list[str]:

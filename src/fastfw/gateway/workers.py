@@ -6,12 +6,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastfw.drivers.rejected import Rejected
 from fastfw.engine import Engine
 from fastfw.gateway.config import QueueSection
 from fastfw.gateway.log import Log
+
+if TYPE_CHECKING:
+    from fastfw.drivers.bypass import Bypass
 
 
 class AnyQueue(Protocol):
@@ -33,7 +36,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between tries to have a failed queue back."""
 
 
-def queue_opener(engine: Engine, section: QueueSection, on_reject: Callable[[Rejected], object]) -> Opener:
+def queue_opener(
+    engine: Engine, section: QueueSection, on_reject: Callable[[Rejected], object], bypass: Bypass | None = None
+) -> Opener:
     """Opens the kernel's queues by the driver of the configuration. OSError where that driver is not installed."""
     if section.driver == "netfilterqueue":
         return portable_opener(engine, section, on_reject)
@@ -49,6 +54,7 @@ def queue_opener(engine: Engine, section: QueueSection, on_reject: Callable[[Rej
             gso=section.gso,
             receive_buffer=section.receive_buffer,
             on_reject=on_reject,
+            bypass=bypass,
         )
 
     return opened
