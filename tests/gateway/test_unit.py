@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("msgspec")
 
 from fastfw.gateway.config import Config, read_config
-from gateway.namespaced import live, script
+from gateway.namespaced import RULES, live, script
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "contrib" / "fastfw.service"
@@ -118,10 +118,17 @@ try:
     until("RELOADING=1")
     until("READY=1")
     print("ping", subprocess.run(["ping", "-c1", "-W10", "127.0.0.1"], capture_output=True).returncode)
-    try:
-        socket.create_connection(("127.0.0.1", 7001), timeout=1)
-    except OSError as error:
-        print("rejected", type(error).__name__)
+    for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+        try:
+            socket.create_connection((host, 7001), timeout=20)
+        except OSError as error:
+            print("reset", type(error).__name__)
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        udp.connect((host, 7002)); udp.settimeout(20); udp.send(b"x")
+        try:
+            udp.recv(10)
+        except OSError as error:
+            print("unreachable", type(error).__name__)
     child.send_signal(signal.SIGTERM)
     until("STOPPING=1")
     print("ended", child.wait(60))
@@ -136,15 +143,17 @@ PY
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv takes capabilities away")
 def test_confined(tmp_path: Path) -> None:
     """With CAP_NET_ADMIN alone the daemon serves, says so to systemd, beats, reloads and stops; its rules go with it;
-    REJECT drops in silence, and the log says that answers need more."""
+    REJECT answers with resets and ICMP errors in both families."""
+    (tmp_path / "rules6").write_text(RULES.replace("-p icmp", "-p ipv6-icmp"))
     said = script(
         tmp_path,
         MANAGER + '"$PYTHON" manager.py "$PYTHON" -m fastfw run --control "$FASTFW_CONTROL" --rules rules'
-        " --state state 2>log\niptables-nft-save | grep -c FASTFW; cat log",
+        " --rules6 rules6 --state state 2>log\niptables-nft-save | grep -c FASTFW; cat log",
     )
     assert "status STATUS=1 of 1 queues, 0 connections\ncapabilities 0000000000001000 0000000000001000\n" in said
-    assert "ping 0\nrejected TimeoutError\nended 0\n0\n" in said
-    assert "event=answers_off" in said
+    answers = "reset ConnectionRefusedError\nunreachable ConnectionRefusedError\n"
+    assert f"ping 0\n{answers}{answers}ended 0\n0\n" in said
+    assert "event=answers_by_queue queue=65535" in said
     assert "event=reloaded" in said
     assert "event=rules_removed" in said
 

@@ -1,4 +1,4 @@
-"""Sends the answers of REJECT rules through raw sockets, within limits."""
+"""Sends the answers of REJECT rules, within limits: through raw sockets, or where they are not allowed by a Courier."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastfw.drivers.rejected import Rejected
 from fastfw.engine import Engine
 from fastfw.gateway.answers import Answer, Silence, answer
 from fastfw.gateway.config import RejectSection
+from fastfw.gateway.courier import Courier
 from fastfw.gateway.limits import Bucket, Buckets
 from fastfw.gateway.log import Log
 from fastfw.gateway.routes import ANYCAST, LOCAL, UNICAST, Routes
@@ -26,7 +27,7 @@ ROOM = 1 << 20
 
 
 class Answerer:
-    """One for all queues. Without the right to open raw sockets (CAP_NET_RAW) what is refused is dropped unanswered."""
+    """One for all queues."""
 
     def __init__(self, engine: Engine, section: RejectSection, log: Log) -> None:
         self.engine = engine
@@ -40,38 +41,57 @@ class Answerer:
         self._total = Bucket(section.rate, max(section.burst, 1))
         self._hosts = Buckets(section.host_rate, max(section.host_burst, 1))
         self._sockets: dict[str, socket.socket] = {}
+        self.courier: Courier | None = None
+        """What sends instead of raw sockets, which need CAP_NET_RAW."""
         self._routes: Routes | None = None
         self._kinds: dict[int, tuple[object, dict[int, str]]] = {}
 
-    def open(self) -> bool:
-        """Open the sockets; False, and a line in the log, where that is not allowed."""
+    def open(self, steered: bool = True) -> bool:
+        """Open what sends; False, and a line in the log, where that cannot be. `steered`: the kernel's rules will serve
+        a courier."""
+        try:
+            self._open_sockets()
+        except OSError as error:
+            self.close()
+            if not steered or not isinstance(error, PermissionError):
+                hint = "REJECT answers need CAP_NET_RAW"
+                self.log("warning", "answers_off", error=error.strerror, hint=hint)
+                return False
+        else:
+            return True
+        try:
+            self.courier = Courier(self.section.queue, self.section.mark)
+            self._routes = Routes()
+        except OSError as error:
+            self.close()
+            self.log("warning", "answers_off", error=error.strerror or error)
+            return False
+        self.log("info", "answers_by_queue", queue=self.section.queue)
+        return True
+
+    def _open_sockets(self) -> None:
+        """Open the raw sockets. OSError."""
         wanted = {
             "ipv4": (socket.AF_INET, IPPROTO_RAW, ()),
             "reset6": (socket.AF_INET6, IPPROTO_RAW, ((socket.IPPROTO_IPV6, IPV6_HDRINCL),)),
             "icmp6": (socket.AF_INET6, socket.IPPROTO_ICMPV6, ()),
         }
-        try:
-            self._routes = Routes()
-            for name, (family, protocol, options) in wanted.items():
-                try:
-                    made = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-                except OSError as error:
-                    if family == socket.AF_INET6 and error.errno == errno.EAFNOSUPPORT:
-                        continue  # a kernel without IPv6
-                    raise
-                self._sockets[name] = made
-                for level, option in options:
-                    made.setsockopt(level, option, 1)
-                made.setsockopt(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", self.section.mark))
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
-                if name == "icmp6":  # it only sends: no message is to be copied to it
-                    made.setsockopt(socket.IPPROTO_ICMPV6, 1, b"\xff" * 32)
-        except OSError as error:
-            self.close()
-            self.log("warning", "answers_off", error=error.strerror, hint="REJECT answers need CAP_NET_RAW")
-            return False
-        return True
+        self._routes = Routes()
+        for name, (family, protocol, options) in wanted.items():
+            try:
+                made = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+            except OSError as error:
+                if family == socket.AF_INET6 and error.errno == errno.EAFNOSUPPORT:
+                    continue  # a kernel without IPv6
+                raise
+            self._sockets[name] = made
+            for level, option in options:
+                made.setsockopt(level, option, 1)
+            made.setsockopt(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", self.section.mark))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
+            if name == "icmp6":  # it only sends: no message is to be copied to it
+                made.setsockopt(socket.IPPROTO_ICMPV6, 1, b"\xff" * 32)
 
     def configure(self, section: RejectSection) -> None:
         """Answer as often as this says from now on."""
@@ -86,6 +106,9 @@ class Answerer:
             for made in self._sockets.values():
                 made.close()
             self._sockets.clear()
+            if self.courier is not None:
+                self.courier.close()
+                self.courier = None
             if self._routes is not None:
                 self._routes.close()
                 self._routes = None
@@ -140,6 +163,13 @@ class Answerer:
             raise Silence("source")
 
     def _send(self, made: Answer, rejected: Rejected) -> None:
+        scope = 0
+        if made.family == 6 and made.target[0] == 0xFE and made.target[1] & 0xC0 == 0x80:
+            # link local: out by where it came in
+            scope = socket.if_nametoindex(rejected.in_interface) if rejected.in_interface else 0
+        if self.courier is not None:
+            self.courier.send(made.family, made.target, scope, made.whole)
+            return
         name = "ipv4" if made.family == 4 else "reset6" if made.kind == "reset" else "icmp6"
         sock = self._sockets.get(name)
         if sock is None:
@@ -147,9 +177,6 @@ class Answerer:
         if made.family == 4:
             sock.sendto(made.data, (socket.inet_ntop(socket.AF_INET, made.target), 0))
             return
-        scope = 0
-        if made.target[0] == 0xFE and made.target[1] & 0xC0 == 0x80:  # link local: out by where it came in
-            scope = socket.if_nametoindex(rejected.in_interface) if rejected.in_interface else 0
         to = (socket.inet_ntop(socket.AF_INET6, made.target), 0, 0, scope)
         extra = []
         if made.source is not None:

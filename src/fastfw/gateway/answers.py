@@ -63,6 +63,20 @@ class Answer:
     target: bytes
     source: bytes | None = None
 
+    def whole(self, usual: bytes) -> bytes:
+        """The whole packet, from the kernel's usual source address where that is its choice."""
+        if self.family == 4:
+            if any(self.data[12:16]):
+                return self.data
+            head = self.data[:10] + b"\0\0" + usual + self.data[16:20]
+            return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + self.data[20:]
+        if self.kind == "reset":
+            return self.data
+        source = self.source or usual
+        cover = pseudo(source, self.target, ICMPV6, len(self.data))
+        message = self.data[:2] + checksum(cover + self.data).to_bytes(2, "big") + self.data[4:]
+        return struct.pack(">IHBB", 6 << 28, len(message), ICMPV6, HOP_LIMIT) + source + self.target + message
+
 
 class Silence(Exception):
     """Why a packet gets no answer."""

@@ -129,6 +129,8 @@ class RejectSection(Section, frozen=True):
     host_burst: Rate = 6
     mark: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 0xFA57F3ED
     """The packet mark that answers carry, so that they are not queued themselves."""
+    queue: Queue = 65535
+    """The queue by which they are sent where CAP_NET_RAW is not to be had."""
 
 
 class LogSection(Section, frozen=True):
@@ -237,6 +239,8 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
             raise fault(str(error), "conntrack", "helpers") from None
     if config.queue.first + config.queue.count > 65536:
         raise fault("the last queue would be above 65535", "queue", "count")
+    if config.reject.answers and 0 <= config.reject.queue - config.queue.first < config.queue.count:
+        raise fault("a queue that serves packets cannot send answers", "reject", "queue")
     if 0 < config.queue.copy_range < 68:
         raise fault("0 or 68 to 65535 bytes expected", "queue", "copy_range")
     if config.queue.driver == "netfilterqueue":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import select
@@ -134,8 +135,9 @@ class Daemon:
                 raise StartError(f"another daemon serves queue {taken} here: stop it first")
         self._put_rules(config, *self._read_rules(config))
         self._load_state()
-        if config.reject.answers and self.answerer.open():
+        if config.reject.answers and self.answerer.open(config.steering.install):
             self._closers.append(self.answerer.close)
+        plan = self._plan(config)
         self._prepare_bypass()
         self.packet_log.start()
         self._closers.append(self.packet_log.stop)
@@ -160,6 +162,11 @@ class Daemon:
             pid=os.getpid(),
         )  # fmt: skip
         self.notify("READY=1", f"STATUS={self.summary()}")
+
+    def _plan(self, config: Config) -> Plan:
+        """The kernel's rules that a configuration asks for, as answers are sent now."""
+        courier = self.answerer.courier
+        return dataclasses.replace(config.plan(), answer_queue=courier.queue if courier is not None else None)
 
     def _prepare_bypass(self) -> None:
         """Have connections skip the queue if that is wanted and possible. StartError: it must be and cannot."""
@@ -387,7 +394,7 @@ class Daemon:
         notes += [
             f"reject.{key} is taken over at a restart"
             for key in _differing(old.reject, new.reject)
-            if key in ("answers", "mark")
+            if key in ("answers", "mark", "queue")
         ]
         gone = set(old.conntrack.helpers) - set(new.conntrack.helpers)
         notes += [f"helper {name} stays attached until a restart" for name in sorted(gone)]
@@ -407,12 +414,12 @@ class Daemon:
         self.log.configure(new.log.format, new.log.level, new.log.rate, new.log.burst)
         self.answerer.configure(new.reject)
         self.packet_log.configure(new.log)
-        if self._steered and new.plan() != old.plan():
+        if self._steered and self._plan(new) != self._plan(old):
             try:
                 if self.skipping is not None:
-                    self.skipping.replan(new.plan())
+                    self.skipping.replan(self._plan(new))
                 else:
-                    steer.install(new.plan())
+                    steer.install(self._plan(new))
             except SteerError as error:
                 notes.append(str(error))
                 self.log("error", "rules_not_changed", error=error)

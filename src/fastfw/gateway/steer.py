@@ -19,7 +19,10 @@ CHAIN = "FASTFW"
 GRANTED, WAYS = "FASTFW-GRANTED", "FASTFW-WAYS"
 """Chains of connections that may skip the queue: where a grant is saved, and where it is used."""
 
-OWN = (CHAIN, GRANTED, WAYS)
+ANSWERS = "FASTFW-ANSWERS"
+"""In table raw: hands the datagrams over that become answers (gateway/courier.py)."""
+
+OWN = (CHAIN, GRANTED, WAYS, ANSWERS)
 COMMENT = "fastfw"
 TABLES = ("mangle", "filter", "raw", "security")
 HOOKS = ("INPUT", "FORWARD", "OUTPUT")
@@ -88,7 +91,8 @@ class Skip:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which packets go to which queues. `answer_mark`: what the daemon's own answers carry, which are not queued."""
+    """Which packets go to which queues. `answer_mark`: what the daemon's own answers carry, which are not queued, but
+    for one of their own, `answer_queue`, if they are sent by a Courier."""
 
     first: int = 0
     last: int = 0
@@ -98,6 +102,7 @@ class Plan:
     fail_open: bool = False
     except_interfaces: tuple[str, ...] = ()
     answer_mark: int = 0
+    answer_queue: int | None = None
     program: str = ""
     skip: Skip | None = None
     """None: every packet is queued."""
@@ -118,9 +123,26 @@ class Plan:
         bypass = " --queue-bypass" if self.fail_open else ""
         return [*lines, f"-A {CHAIN} {mine} -j NFQUEUE {queue}{bypass}"]
 
-    def jump(self) -> str:
-        """What stands behind `-I HOOK `."""
-        return f'-m comment --comment "{COMMENT}" -j {CHAIN}'
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that have rules of it."""
+        return (self.table,) if self.answer_queue is None or self.table == "raw" else (self.table, "raw")
+
+    def rules(self, table: str) -> tuple[tuple[str, ...], list[str]]:
+        """Of one of these tables its chains, and the rules that fill them and lead to them."""
+        mine = f'-m comment --comment "{COMMENT}"'
+        chains: tuple[str, ...] = ()
+        lines = []
+        if table == self.table:
+            chains = (CHAIN,) if self.skip is None else (CHAIN, GRANTED, WAYS)
+            lines = [*self.chain(), *(f"-I {hook} {mine} -j {CHAIN}" for hook in self.hooks)]
+        if table == "raw" and self.answer_queue is not None:
+            chains += (ANSWERS,)
+            lines += [
+                f"-A {ANSWERS} -m mark --mark {self.answer_mark:#x} {mine} -j NFQUEUE --queue-num {self.answer_queue}",
+                f"-I OUTPUT {mine} -j {ANSWERS}",
+            ]
+        return chains, lines
 
 
 def may_open_raw() -> bool:
@@ -215,7 +237,7 @@ def find(saved: str) -> Found:
                 low, _, high = numbers.partition(":")
                 if low.isdecimal():
                     queues = range(int(low), int(high or low) + 1)
-            elif words[1] not in OWN and CHAIN in (given.get("-j"), given.get("-g")):
+            elif words[1] not in OWN and (given.get("-j") in OWN or given.get("-g") in OWN):
                 jumps.append(line)
     return Found(tuple(chains), tuple(jumps), queues)
 
@@ -242,12 +264,10 @@ def _change(family: int, table: str, plan: Plan | None, base: str) -> bool:
         if plan is None and not found:
             return False
         lines = [f"*{table}"]
-        wanted = () if plan is None else OWN if plan.skip is not None else (CHAIN,)
+        wanted, rules = ((), []) if plan is None else plan.rules(table)
         lines += [f":{name} - [0:0]" for name in wanted]
         lines += ["-D" + line[2:] for line in found.jumps]
-        if plan is not None:
-            lines += plan.chain()
-            lines += [f"-I {hook} {plan.jump()}" for hook in plan.hooks]
+        lines += rules
         unwanted = [name for name in found.chains if name not in wanted]
         lines += [f"-F {name}" for name in unwanted] + [f"-X {name}" for name in unwanted]
         try:
@@ -279,10 +299,10 @@ def install(plan: Plan) -> None:
     force then: call `remove`."""
     first = bases(plan.program)[0]
     for base, family, table in everywhere(plan.program):
-        if base != first or family not in plan.families or table != plan.table:
+        if base != first or family not in plan.families or table not in plan.tables:
             _change(family, table, None, base)
-    for family in plan.families:
-        _change(family, plan.table, plan, first)
+    for family, table in itertools.product(plan.families, plan.tables):
+        _change(family, table, plan, first)
 
 
 def change(plan: Plan) -> None:
