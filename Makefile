@@ -144,7 +144,7 @@ dist: build      ## a source distribution and a wheel, in dist/
 	$(PY) -m build --outdir dist .
 
 # Compiled modules outside core, where all are.
-STUBS := fastfw.cli.tally $(addprefix fastfw.drivers.,capscan embed mapping netlink nfqueue single)
+STUBS := fastfw.cli.tally $(addprefix fastfw.drivers.,bypass capscan embed mapping netlink nfqueue single)
 
 lint: build      ## ruff, mypy and cython-lint
 	$(BIN)/ruff check .

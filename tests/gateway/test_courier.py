@@ -71,6 +71,7 @@ COMMIT
 """
 
 PROVE = r"""
+mkdir -p /run/netns; mount -t tmpfs none /run/netns  # names of its own
 ip netns add near; ip netns add far
 for side in near far; do
     n=1; [ $side = far ] && n=2
@@ -86,7 +87,7 @@ for _ in $(seq 100); do ip netns exec near ping -c1 -W1 fd02::2 >/dev/null 2>&1 
 setpriv --bounding-set=-all,+net_admin --inh-caps=-all --no-new-privs \
     "$PYTHON" -m fastfw run --control "$FASTFW_CONTROL" --rules rules --rules6 rules6 2>>log & daemon=$!
 for _ in $(seq 600); do grep -q event=started log && break; sleep 0.05; done
-ip netns exec near tcpdump -i eth0 -nnvv -U -w seen.pcap 2>dump & dump=$!
+ip netns exec near tcpdump --immediate-mode -i eth0 -nn -U -w seen.pcap 2>dump & dump=$!
 for _ in $(seq 100); do grep -q listening dump && break; sleep 0.05; done
 ip netns exec near "$PYTHON" - <<'PY'
 import socket
@@ -98,7 +99,7 @@ for host, family in (("10.2.0.2", socket.AF_INET), ("fd02::2", socket.AF_INET6))
     try: udp.recv(9)
     except OSError as error: print(7002, type(error).__name__)
 PY
-sleep 0.3; kill $dump; wait $dump
+sleep 0.5; kill $dump; wait $dump
 tcpdump -nnvv -r seen.pcap 2>/dev/null | grep -e unreachable -e 'Flags \[R' -e wrong
 iptables-nft -t raw -F 2>/dev/null; ip netns exec near "$PYTHON" -c "
 import socket

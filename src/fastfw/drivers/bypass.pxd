@@ -21,7 +21,8 @@ cdef enum:
     REMEMBERED = 65536       # places that remember when a connection was granted it last
 
 
-ctypedef struct Way:         # of either direction: hook << 32 | outgoing << 16 | incoming interface; the lower one first
+# Of either direction: hook << 32 | outgoing << 16 | incoming interface; the lower one first.
+ctypedef struct Way:
     uint64_t one
     uint64_t other
 

@@ -60,7 +60,8 @@ cdef class Queue:
     `length` is how many packets the kernel holds for us, `copy_range` how many bytes of each it copies while nobody
     reads payload, `fail_open` lets packets through where the queue is full, `gso` takes super-packets.
     `on_reject(rejected)` is called with a Rejected for packets that a REJECT rule drops. `bypass` lets connections skip
-    the queue, where the kernel's rules know of it (gateway/steer.py). PermissionError without CAP_NET_ADMIN; QueueError where the kernel refuses, as when another program has the queue.
+    the queue, where the kernel's rules know of it (gateway/steer.py). PermissionError without CAP_NET_ADMIN;
+    QueueError where the kernel refuses, as when another program has the queue.
     """
 
     def __cinit__(self):
