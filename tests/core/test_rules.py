@@ -227,3 +227,15 @@ def test_paths_and_classifier_change_nothing(seed: int, turn: int) -> None:
             differs = np.flatnonzero(plain[name] != other[name])
             assert not len(differs), f"ruleset {number}, packet {differs[0]}: {name}"
         assert counted == recounted, f"ruleset {number}"
+
+
+def test_a_piece_that_stays_alone_has_its_datagrams_protocol() -> None:
+    """A later IPv6 fragment that is not joined is asked for what its header names, and has no ports."""
+    text = "*filter\n-A FORWARD -p tcp -m tcp --dport 0:65535\n-A FORWARD -p tcp\n-A FORWARD -p udp\nCOMMIT\n"
+    fw = fastfw.Engine(rules6=fastfw.Ruleset.parse(text, 6))
+    # 18 bytes into the datagram more follow: that is no multiple of eight
+    head = bytes.fromhex("60000000000a2c40fd000001000000000000000000000003fd000002000000000000000000000002")
+    assert fw.decide(head + bytes.fromhex("06000011000000050bb1")).state == "INVALID"
+    rules = fw.ruleset(6)
+    assert rules is not None
+    assert [rule.packets for rule in rules.tables["filter"].chains["FORWARD"].rules] == [0, 1, 0]

@@ -9,7 +9,7 @@ from fastfw.core.classifier cimport (
 )
 from fastfw.core.conntrack cimport Tracker, conntrack_entry, conntrack_zone
 from fastfw.core.flows cimport Entry
-from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_options4_pass
+from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_options4_pass, is_extension
 from fastfw.core.logs cimport LOG_TRACE, logs_note
 from fastfw.core.paths cimport HITS, Counter, Path, paths_flush, paths_intern
 from fastfw.core.predicates cimport predicates_hold
@@ -22,13 +22,13 @@ from fastfw.core.program cimport (
 from fastfw.core.rewrite cimport rewrite_act
 from fastfw.core.sets cimport Sets, set_change
 from fastfw.core.terms cimport (
-    EXTENSION_HEADER, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, QUEUE_UNREAD, REASON_NONE, STATE_UNTRACKED,
-    TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
+    EXTENSION_HEADER, FRAGMENT_BAD, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, QUEUE_UNREAD, REASON_NONE,
+    STATE_UNTRACKED, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
 )
 from fastfw.core.watch cimport watch_rule
 from fastfw.core.wire cimport (
     ANSWER_BYPASS, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS,
-    PROTO_ICMP, PROTO_ICMPV6, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
+    PROTO_ICMP, PROTO_ICMPV6, PROTO_NONE, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
 )
 
 cdef enum:
@@ -49,8 +49,8 @@ cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil:
 
 
 cdef void follow_extensions(Look *look) noexcept nogil:
-    """An IPv6 chain of extension headers that leads to no transport: to "no next header" (RFC 8200 section 4.7) it can
-    be followed, beyond the packet's end it cannot."""
+    """An IPv6 chain of extension headers that leads to no transport: to "no next header" (RFC 8200 section 4.7) and to
+    what a later fragment is a piece of it can be followed, beyond the packet's end it cannot."""
     cdef Packet *p = look.p
     cdef uint32_t here = 40, step
     cdef uint8_t kind = p.data[6]
@@ -60,6 +60,11 @@ cdef void follow_extensions(Look *look) noexcept nogil:
             look.broken = 1
             return
         if kind == PROTO_FRAGMENT:
+            if be16(p.data + here + 2) & 0xfff8:
+                look.proto = p.data[here]
+                look.broken = look.proto != PROTO_NONE and is_extension(look.proto)
+                look.fragment = 1
+                return
             step = 8
         elif kind == PROTO_AH:
             step = (p.data[here + 1] + 2) * 4
@@ -95,7 +100,7 @@ cdef inline void look_at(Look *look, Program *program, Tracker *t, Packet *p, En
     else:
         look.tos = <uint8_t> (be16(p.data) >> 4)
         look.ttl = p.data[7]
-        if unlikely(p.reason == EXTENSION_HEADER):
+        if unlikely(p.reason == EXTENSION_HEADER or p.reason == FRAGMENT_BAD):
             follow_extensions(look)
 
 
