@@ -243,3 +243,10 @@ def test_a_heartbeat_beside_a_shutdown_ack_does_not() -> None:
     assert talk.say(sctp(0, MINE, HEARTBEAT, SHUTDOWN_ACK)) == NEW
     assert talk.say(sctp(1, THINE, HEARTBEAT_ACK)).startswith("INVALID (SCTP_TAG)")
     assert talk.say(sctp(1, MINE, DATA)) == BACK
+
+
+def test_an_acknowledgement_behind_a_cookie_brings_no_tag() -> None:
+    """A cookie out of the blue is INVALID, also where a HEARTBEAT ACK, which alone begins a path, stands behind it."""
+    assert Talk().say(sctp(0, MINE, HEARTBEAT_ACK)) == NEW
+    assert Talk().say(sctp(0, MINE, COOKIE_ECHO)).startswith("INVALID (SCTP_TAG)")
+    assert Talk().say(sctp(0, MINE, COOKIE_ECHO, HEARTBEAT_ACK)).startswith("INVALID (SCTP_TAG)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 
@@ -12,9 +13,25 @@ from tests.kernel.oracle import STATES, Oracle, missing, pack
 from tests.traffic import packets as p
 from tests.traffic.describe import can_be_sent_on
 from tests.traffic.generate import generate
+from tests.traffic.sctp import (
+    ABORT,
+    COOKIE_ACK,
+    COOKIE_ECHO,
+    DATA,
+    ERROR,
+    HEARTBEAT,
+    HEARTBEAT_ACK,
+    INIT,
+    INIT_ACK,
+    SACK,
+    SHUTDOWN,
+    SHUTDOWN_ACK,
+    SHUTDOWN_COMPLETE,
+    body_of,
+)  # fmt: skip
 
 import fastfw
-from fastfw.core.terms import Verdict
+from fastfw.core.terms import State, Verdict
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -144,3 +161,32 @@ def test_a_datagram_lost_behind_netfilter_was_judged_before() -> None:
 def test_same_answers_over_a_million_packets_in_pieces(seed: int) -> None:
     """A million packets and fragments over twenty seeds differ nowhere."""
     agree(Setup(), seed, TRAFFIC["all"], 0.2, 50_000, 0.1 + seed % 4 * 0.3)
+
+
+def begun_with(kinds: tuple[int, ...], port: int) -> list[bytes]:
+    """A first packet of these chunks, then what may answer it under its own tag and others, and another packet."""
+    here, there = p.address("10.1.0.1"), p.address("10.2.0.1")
+
+    def packet(back: bool, tag: int, *chunks: int) -> bytes:
+        ends, ports = ((there, here), (5000, port)) if back else ((here, there), (port, 5000))
+        body = b"".join(p.chunk(kind, 0, body_of(kind, 7)) for kind in chunks)
+        return p.ip(*ends, p.SCTP, p.sctp(*ports, tag, body))
+
+    return [packet(False, 2, *kinds), packet(True, 2, DATA), packet(True, 7, DATA), packet(True, 5, HEARTBEAT_ACK),
+            packet(False, 2, DATA)]  # fmt: skip
+
+
+def test_any_chunks_out_of_the_blue() -> None:
+    """Whatever one, two or three chunks an association begins with, it becomes what the kernel makes of it."""
+    kinds = (DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR, COOKIE_ECHO,
+             COOKIE_ACK, SHUTDOWN_COMPLETE)  # fmt: skip
+    first = [chunks for size in (1, 2, 3) for chunks in itertools.product(kinds, repeat=size)]
+    packets = [packet for place, chunks in enumerate(first) for packet in begun_with(chunks, 1024 + place)]
+    with Oracle() as oracle:
+        answers = oracle.ask(packets)
+    out = fastfw.Engine().process(*pack(packets), answers["time_ns"])
+    names = [
+        (STATES[a], State(b).name.removeprefix("STATE_")) for a, b in zip(answers["state"], out["state"], strict=True)
+    ]
+    wrong = {first[place // 5]: pair for place, pair in enumerate(names) if pair[0] != pair[1]}
+    assert not wrong, wrong

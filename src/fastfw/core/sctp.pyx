@@ -150,7 +150,7 @@ cdef bint sctp_new(Entry *e, Packet *p, const Settings *s) noexcept nogil:
                 return False
             t.tag[REPLY] = tag
             t.init[ORIGINAL] = 1
-        elif c.kind == CHUNK_HEARTBEAT or c.kind == CHUNK_HEARTBEAT_ACK:
+        elif c.kind == CHUNK_HEARTBEAT:
             t.tag[ORIGINAL] = tag_of(p)
         elif c.kind == CHUNK_SHUTDOWN_ACK or not (among(kinds, CHUNK_HEARTBEAT) or among(kinds, CHUNK_HEARTBEAT_ACK)):
             # out of the blue (RFC 9260 section 8.4): what answers it reflects its tag; an answered HEARTBEAT does not
