@@ -146,10 +146,12 @@ def test_ftp_by_address(place: Place) -> None:
 def test_strays(place: Place) -> None:
     """Segments that begin nothing do not reach the server."""
     before = place.seen(8080)
-    for flags in ("-A", "-R", "-FA", "-SA", "-FSRPAU"):
-        place.client("hping3", "-q", "-c", "1", *flags.split(), "-p", "8080", SERVER, check=False, timeout=20)
-    for scan in ("-sN", "-sF", "-sX", "-sM", "-sA"):
-        place.client("nmap", "-n", "-Pn", "--max-retries", "0", "--host-timeout", "10", scan, "-p", "8080", SERVER)
+    stray = [place.lab.start("client", "hping3", "-q", "-c", "1", flags, "-p", "8080", SERVER)
+             for flags in ("-A", "-R", "-FA", "-SA", "-FSRPAU")]  # fmt: skip
+    stray += [place.lab.start("client", "nmap", "-n", "-Pn", "--max-retries", "0", "--host-timeout", "10", scan, "-p",
+                              "8080", SERVER) for scan in ("-sN", "-sF", "-sX", "-sM", "-sA")]  # fmt: skip
+    for process in stray:
+        process.wait(60)
     assert place.seen(8080) == before
     assert place.seen(9) == 0
 
@@ -157,7 +159,7 @@ def test_strays(place: Place) -> None:
 @by_daemon
 def test_scan(place: Place) -> None:
     """A SYN scan finds what the rules let in, and nothing more."""
-    found = place.client("nmap", "-n", "-Pn", "-sS", "--reason", "--max-retries", "6", "-p", "9,21,22,8080", SERVER)
+    found = place.client("nmap", "-n", "-Pn", "-sS", "--reason", "--max-retries", "3", "-p", "9,21,22,8080", SERVER)
     ports = [line.split() for line in found.splitlines() if "/tcp" in line]
     open_ports = {words[0].split("/")[0] for words in ports if words[1] == "open"}
     assert open_ports == {"21", "8080"}, found
@@ -225,15 +227,26 @@ def echoes(process: subprocess.Popen[str], word: str) -> bool:
     return wait_for(lambda: word in process.log.read_text())  # type: ignore[attr-defined]
 
 
+#: Fetches an address into a file, slowly until another file is there.
+SLOW = """
+import os, sys, time, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=60) as page, open(sys.argv[2], "wb", buffering=0) as file:
+    while part := page.read(1 << 16):
+        file.write(part)
+        if not os.path.exists(sys.argv[3]): time.sleep(0.03)
+"""
+
+
 @by_both
 @pytest.mark.parametrize("how", ["reload", "restart", "kill"])
 def test_nothing_is_lost(place: Place, how: str) -> None:
     """A download and an ssh session survive a reload, a restart and a kill -9 of the daemon in their midst; what is
     stray stays out all the while."""
     shell = session(place)
-    got = place.lab.place / f"download-{how}"
+    got, hurry = place.lab.place / f"download-{how}", place.lab.place / f"hurry-{how}"
+    hurry.unlink(missing_ok=True)
     url = f"http://{SERVER}:8080/long"
-    download = place.lab.start("client", "curl", "-s", "-m", "120", "--limit-rate", "4M", "-o", str(got), url)
+    download = place.lab.start("client", sys.executable, "-c", SLOW, url, str(got), str(hurry))
     assert wait_for(lambda: got.exists() and got.stat().st_size > 0)
     if how == "reload":
         place.daemon.rules[0].write_text(
@@ -254,9 +267,12 @@ def test_nothing_is_lost(place: Place, how: str) -> None:
         at = got.stat().st_size
         assert at < len(servers.LONG), "it was not in the midst"
         assert wait_for(lambda: got.stat().st_size > at)
-    for flags in ("-A", "-R", "-FA"):
-        place.client("hping3", "-q", "-c", "1", flags, "-s", "999", "-p", "8080", SERVER, check=False, timeout=20)
+    forged = [place.lab.start("client", "hping3", "-q", "-c", "1", flags, "-s", "999", "-p", "8080", SERVER)
+              for flags in ("-A", "-R", "-FA")]  # fmt: skip
+    for process in forged:
+        process.wait(60)
     assert place.seen(999) == 0
+    hurry.touch()
     assert download.wait(120) == 0
     assert got.read_bytes() == servers.LONG
     assert echoes(shell, "after")
