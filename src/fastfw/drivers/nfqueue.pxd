@@ -26,6 +26,7 @@ cdef class Queue:
     cdef object busy                         # held by whoever serves the queue
     cdef object log
     cdef int64_t clock_offset                # ns from the boot clock to the engine's
+    cdef int64_t now                         # ns on the engine's clock, when the batch came
     cdef int64_t tend_at                     # ns on the boot clock, when `tend` is due
     cdef uint8_t *buffers                    # RECEIVE of buffer_size bytes
     cdef uint32_t buffer_size

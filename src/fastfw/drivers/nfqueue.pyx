@@ -176,7 +176,8 @@ cdef class Queue:
                     if poll(fds, 2, 1000) >= 0 and fds[0].revents:
                         while not self.stopping:
                             done = self.serve()
-                            if done <= 0 or boot_clock() >= self.tend_at:
+                            # where fewer came than may, asking once more would find nothing
+                            if done < RECEIVE or boot_clock() >= self.tend_at:
                                 break
                 self.tend(done)
             self.stopping = False
@@ -260,6 +261,7 @@ cdef class Queue:
             return 0 if error == EAGAIN or error == EINTR else -error
         if self.core.wants_payload():
             self.copy_whole()
+        self.now = boot_clock() + self.clock_offset
         for i in range(came):
             at = <const uint8_t *> vectors[i].iov_base
             left = messages[i].msg_len
@@ -361,7 +363,7 @@ cdef class Queue:
             tell_link(p, hardware, self.links[at])
         p.hook = hook_of(hook, came_in)
         p.no_verify = not skb & SKB_CHECKSUM_NOT_VERIFIED
-        p.now = boot_clock() + self.clock_offset
+        p.now = self.now
         self.marks[at] = p.mark
         p.stray = 0
         if self.bypass is not None:
