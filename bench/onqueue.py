@@ -1,4 +1,4 @@
-"""The gateway on live packets, beside what else could stand there: `python -m bench.onqueue [--rounds N] [--seconds S]`.
+"""The gateway on live packets, beside what else could stand there: `python -m bench.onqueue [--rounds N]`.
 
 Client, gateway and server are network namespaces. 64-byte datagrams of one flow are made by the kernel itself (XDP's
 live frames, by bpf(2) without a library), so that the generator is not the limit; what arrives at the server is
