@@ -53,18 +53,29 @@ def settled(text: str) -> str:
     )
 
 
+AWAY = "away"
+"""Where a host with a way out sends what it has to say itself: neither to where packets come from nor to where they are
+awaited."""
+
+
+def way_out(oracle: Oracle) -> list[str]:
+    """Give the kernel a way to everywhere; returns the routes that an engine is told of it."""
+    oracle.command("ip", "tuntap", "add", "dev", AWAY, "mode", "tun")
+    oracle.command("ip", "link", "set", AWAY, "addrgenmode", "none", "up")
+    for family in ("-4", "-6"):
+        oracle.command("ip", family, "route", "add", "default", "dev", AWAY)
+    return [f"{network} dev {AWAY}" for network in ("0.0.0.0/0", "::/0")]
+
+
 def host(oracle: Oracle, seed: int) -> dict[str, Any]:
     """Give the kernel a way out for everything and the sets of `sets(seed)`; returns what an engine is told of it.
 
     Where TEE sends its copies there is none: they would meet rules that answer, as if the packet itself came out.
     """
-    routes = []
+    routes = way_out(oracle)
     for gateway in GATEWAYS:
         oracle.command("ip", "route", "add", "unreachable", gateway)
         routes.append(f"unreachable {gateway}")
-    for family in ("-4", "-6"):
-        oracle.command("ip", family, "route", "add", "default", "dev", OUT_DEVICE)
-        routes.append(f"{'0.0.0.0' if family == '-4' else '::'}/0 dev {OUT_DEVICE}")
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(sets(seed))
         file.flush()
