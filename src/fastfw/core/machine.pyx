@@ -7,10 +7,12 @@ from libc.string cimport memset
 from fastfw.core.conntrack cimport (
     COUNTERS, Template, Tracker, conntrack_delete, conntrack_sweep, conntrack_template,
 )
-from fastfw.core.defrag cimport Defrag, defrag_expire, defrag_free
+from fastfw.core.defrag cimport Defrag, Family, defrag_expire, defrag_free
 from fastfw.core.events cimport ENDED_DELETED, events_free
 from fastfw.core.expect cimport expects_clear, expects_free
-from fastfw.core.flows cimport flows_clear, flows_crowding, flows_free, flows_init, flows_reserve, flows_want_extras
+from fastfw.core.flows cimport (
+    Flows, flows_clear, flows_crowding, flows_free, flows_init, flows_reserve, flows_want_extras,
+)
 from fastfw.core.gre cimport gre_keys_free
 from fastfw.core.helping cimport Attached
 from fastfw.core.logs cimport logs_free, logs_open, logs_take
@@ -277,27 +279,44 @@ cdef class Machine:
     @property
     def conntrack_count(self):
         """Connections in the table, those included whose time is up but which no packet has met since."""
-        return self.tracker.flows.count
+        cdef uint32_t count
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            count = self.tracker.flows.count
+            pthread_mutex_unlock(&self.lock)
+        return count
 
     @property
     def fragments(self):
         """What waits for reassembly, IPv4 and IPv6: (datagrams, bytes charged for them) each."""
-        return tuple((self.defrag.family[i].queues, self.defrag.family[i].charge) for i in range(2))
+        cdef Family four, six
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            four = self.defrag.family[0]
+            six = self.defrag.family[1]
+            pthread_mutex_unlock(&self.lock)
+        return (four.queues, four.charge), (six.queues, six.charge)
 
     @property
     def now(self):
         """The engine's clock, ns."""
-        return self.tracker.now
+        cdef int64_t now
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            now = self.tracker.now
+            pthread_mutex_unlock(&self.lock)
+        return now
 
     def _table_statistics(self):
         """How the table stands: entries, room, the index's size and how well it is spread."""
         cdef uint32_t spilled, fullest
+        cdef Flows f
         with nogil:
             pthread_mutex_lock(&self.lock)
-            flows_crowding(&self.tracker.flows, &spilled, &fullest)
+            f = self.tracker.flows
+            flows_crowding(&f, &spilled, &fullest)
             pthread_mutex_unlock(&self.lock)
-        return {"count": self.tracker.flows.count, "capacity": self.tracker.flows.capacity,
-                "used": self.tracker.flows.used - 1, "bucket_count": self.tracker.flows.bucket_count,
+        return {"count": f.count, "capacity": f.capacity, "used": f.used - 1, "bucket_count": f.bucket_count,
                 "spilled": spilled, "fullest": fullest}
 
     def _flush(self):
@@ -335,14 +354,24 @@ cdef class Machine:
 
     def _stream_statistics(self):
         """Of helpers that read streams: connections read, bytes kept, connections given up at a bound."""
-        return self.attached.stream_statistics()
+        return self._held(self.attached.stream_statistics)
 
     def _attach(self, helper, ports):
         """Attach a Helper to new connections to `ports`, (protocol number, port) pairs; none: to CT rules alone."""
-        self.attached.add(helper, ports)
-        self.reads_payload[2] = 1
-        self.tracker.helper_of_port[0] = self.attached.port_map(6)
-        self.tracker.helper_of_port[1] = self.attached.port_map(17)
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            self.attached.add(helper, ports)
+            self.reads_payload[2] = 1
+            self.tracker.helper_of_port[0] = self.attached.port_map(6)
+            self.tracker.helper_of_port[1] = self.attached.port_map(17)
+        finally:
+            pthread_mutex_unlock(&self.lock)
 
     def _counters(self):
-        return [self.tracker.counters[i] for i in range(COUNTERS)], [self.tracker.reasons[i] for i in range(256)]
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+        try:
+            return [self.tracker.counters[i] for i in range(COUNTERS)], [self.tracker.reasons[i] for i in range(256)]
+        finally:
+            pthread_mutex_unlock(&self.lock)

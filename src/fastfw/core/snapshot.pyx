@@ -83,10 +83,20 @@ cdef uint8_t[::1] raw(array):
     return array.view(np.uint8) if len(array) else np.empty(1, np.uint8)
 
 
+cdef uint32_t held(Core core, const uint32_t *number) noexcept:
+    """A number of the engine's as it is between two batches."""
+    cdef uint32_t found
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+        found = number[0]
+        pthread_mutex_unlock(&core.lock)
+    return found
+
+
 def entries(Core core):
     """A copy of every live entry (dtype ENTRY) in no particular order, the slab index of each (uint32), and the Extra
     of each (dtype EXTRA), None where nothing is counted."""
-    cdef uint32_t room = core.tracker.flows.count, index, found = 0
+    cdef uint32_t room = held(core, &core.tracker.flows.count), index, found = 0
     table = np.empty(room, ENTRY)
     indices = np.empty(room, np.uint32)
     cdef uint8_t[::1] table_bytes = raw(table), index_bytes = raw(indices)
@@ -114,7 +124,7 @@ def entries(Core core):
 
 def expectations(Core core):
     """A copy of every expectation that still waits (dtype EXPECT), oldest first."""
-    cdef uint32_t room = core.tracker.expects.count, i, found = 0
+    cdef uint32_t room = held(core, &core.tracker.expects.count), i, found = 0
     table = np.empty(room, EXPECT)
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef Expect *into = <Expect *> &table_bytes[0]
@@ -131,7 +141,7 @@ def expectations(Core core):
 
 def calls(Core core):
     """A copy of every call that helpers have told of (dtype CALL)."""
-    cdef uint32_t room = core.tracker.gre_keys.count, i, found = 0
+    cdef uint32_t room = held(core, &core.tracker.gre_keys.count), i, found = 0
     table = np.zeros(room, CALL)
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef GreKey *into = <GreKey *> &table_bytes[0]
@@ -438,7 +448,7 @@ def take_events(Core core):
     """What happened since the last call (dtype EVENT, oldest first), and how many events were lost unread."""
     cdef uint64_t waiting = 0, lost = 0, i
     cdef uint32_t room
-    table = np.empty(core.tracker.events.room, EVENT)
+    table = np.empty(held(core, &core.tracker.events.room), EVENT)
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef Event *into = <Event *> &table_bytes[0]
     room = <uint32_t> len(table)
