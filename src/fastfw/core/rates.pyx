@@ -61,6 +61,8 @@ cdef bint group_of(const RateTable *table, const Look *look, Group *group) noexc
         return True
     if look.broken or (look.p.family == 6 and look.proto == PROTO_NONE):
         return False
+    if look.p.family == 6 and look.fragment:
+        return True             # all of a datagram's later pieces are of one group
     if (look.proto == PROTO_TCP or look.proto == PROTO_UDP or look.proto == PROTO_ESP or look.proto == PROTO_SCTP
             or look.proto == PROTO_UDPLITE or look.proto == PROTO_DCCP):
         offset = 0
