@@ -158,6 +158,7 @@ cdef bint predicates_hold(const Predicate *q, uint32_t count, Look *look) noexce
             answer = look.proto == q.a
         elif q.op == OP_HEADER:
             if unlikely(look.fragment):
+                look.hotdrop |= <uint8_t> q.b
                 return False
             if unlikely(look.room < q.a):
                 look.hotdrop = 1

@@ -181,7 +181,7 @@ def ecn(match: Ecn, assembly: Assembly) -> Iterator[Predicate]:
 
 def tcpmss(match: TcpMss, assembly: Assembly) -> Iterator[Predicate]:
     """The maximum segment size option."""
-    yield predicate("HEADER", 20)
+    yield predicate("HEADER", 20, 1)
     yield predicate("TCP_MSS", *match.mss, invert=match.invert)
 
 
