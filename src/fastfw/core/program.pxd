@@ -24,8 +24,8 @@ cpdef enum Op:
     OP_OIF
     OP_PROTOCOL             # a: number; in IPv6 also that the extension headers can be followed
     OP_FRAGMENT
-    OP_HEADER               # a: bytes of the transport header that must be readable, else the packet is dropped; b: so too
-                            # where it is a later fragment, which has none, and the rule does not hold
+    OP_HEADER               # a: bytes of the transport header that must be readable, else the packet is dropped;
+    # b: dropped too where it is a later fragment, which has none
     OP_SPORT                # a to b
     OP_DPORT
     OP_PORTS                # a: place in `numbers` of `size` ranges (first << 16 | last), b: a Side
