@@ -61,8 +61,8 @@ H323 = [("RAS", p.UDP, 1719, h323_talk.ras), ("Q.931", p.TCP, 1720, h323_talk.q9
 def test_h323_expects_the_same(
     name: str, protocol: int, port: int, talk: Callable[..., list[Say]], family: int, odd: bool, seed: int
 ) -> None:
-    """Whole messages leave what the kernel's helper leaves. Of mutated and cut ones up to 3 in 100 may not: where a
-    message breaks off the kernel asks for octets it does not need, and not everywhere (docs/helpers.md)."""
+    """Whole messages leave what the kernel's helper leaves. Of 300 talks of mutated and cut ones one may not: what lies
+    within a call's message can be broken in a few ways that are not fully known (docs/helpers.md)."""
     pytest.importorskip("asn1tools", reason="H.323 is encoded by asn1tools, not installed")
     chance = random.Random(f"{seed} {name} {family} {odd}")
     talks = []
@@ -73,7 +73,7 @@ def test_h323_expects_the_same(
         attach(oracle, name, protocol, port, family)
         found = differences(oracle, find(name), talks)
         expecting = sum(bool(heard.expected) for heard in ask_kernel(oracle, talks))
-    assert len(found) <= (9 if odd else 0), f"seed {seed}: {len(found)} differ, such as\n{found[0]}"
+    assert len(found) <= (1 if odd else 0), f"seed {seed}: {len(found)} differ, such as\n{found[0]}"
     assert expecting > 100
 
 

@@ -33,7 +33,8 @@ Control = tuple[str, tuple[str, Value] | None]
 @cache
 def schemas() -> tuple[Schema, Schema]:
     """H.225.0's and H.245's."""
-    return Schema(H225), Schema(H245)
+    h245 = Schema(H245)
+    return Schema(H225, h245, {"Open": MOST_FAST_STARTS, "ControlMessage": MOST_CONTROLS}), h245
 
 
 def read(which: int, name: str, text: bytes) -> Any:
@@ -197,7 +198,7 @@ def follow_body(kind: str, fields: Value, flow: Flow) -> bool:
         return expect_forwarded(flow, h225_address(fields.get("alternativeAddress"), flow.family))
     if not expect_control(flow, h225_address(fields.get("h245Address"), flow.family)):
         return False
-    return all(opened(message, flow) for message in fields["fastStart"])
+    return all(opened(message, flow) for message in fields.get("fastStart", []))
 
 
 def read_call(text: bytes) -> tuple[str, Value | None, list[Control]] | None:
@@ -207,12 +208,7 @@ def read_call(text: bytes) -> tuple[str, Value | None, list[Control]] | None:
     if said is None:
         return None
     kind, fields = said["pdu"]["body"]
-    if fields is not None:
-        fields["fastStart"] = [read(1, "Open", each) for each in fields.get("fastStart", [])[:MOST_FAST_STARTS]]
-        if None in fields["fastStart"]:
-            return None
-    tunnelled = [read(1, "ControlMessage", each) for each in said["pdu"].get("h245Control", [])[:MOST_CONTROLS]]
-    return None if None in tunnelled else (kind, fields, tunnelled)
+    return kind, fields, said["pdu"].get("h245Control", [])
 
 
 def follow_call(text: bytes, flow: Flow) -> bool | None:

@@ -3,10 +3,11 @@
 H.225.0 (call signalling and RAS) and H.245 (control) as the ITU publishes them, cut to what must be read to get at
 the addresses: names, order, ranges and extension marks are theirs, for the aligned packed encoding (X.691) depends on
 them. What follows the last address wanted is left out, a message in which none is wanted is NULL; an addition behind
-an extension mark that is only stepped over is called `skipN` and is NULL, as its length stands before it. Where
-nothing behind the last address is read at all, the bit that stands for the extension mark is the first of those that
-tell what optional there is: `extended`; and what is not read is NULL there too. Object identifiers and texts are read
-as the octets, numbers or digits that they are encoded as: what is skipped need not make sense.
+an extension mark that is only stepped over is called `skipN` and is NULL, as its length stands before it, and `skipsN`
+stands for N of them; at one called `stop`, and at what comes behind it, reading ends. Where nothing behind the last
+address is read at all, the bit that stands for the extension mark is the first of those that tell what optional there
+is: `extended`; and what is not read is NULL there too. Object identifiers and texts are read as the octets, numbers or
+digits that they are encoded as: what is skipped need not make sense.
 """
 
 H225 = """
@@ -16,26 +17,28 @@ UserInformation ::= SEQUENCE { pdu UuPdu, userData NULL OPTIONAL, ... }
 
 UuPdu ::= SEQUENCE {
   body CHOICE {
-    setup Setup, callProceeding Proceeding, connect Connect, alerting Proceeding, information Identified,
+    setup Setup, callProceeding Proceeding, connect Connect, alerting Alerting, information Identified,
     releaseComplete ReleaseComplete, facility Facility, ..., progress Progress, empty NULL },
   nonStandardData NonStandard OPTIONAL,
   ...,
   skip1 NULL OPTIONAL,
   skip2 NULL OPTIONAL,
-  h245Control SEQUENCE OF OCTET STRING OPTIONAL
+  h245Control SEQUENCE OF CONTAINED ControlMessage OPTIONAL,
+  stop NULL OPTIONAL
 }
 
-Identified ::= SEQUENCE { protocolIdentifier OCTET STRING, ... }
+Identified ::= SEQUENCE { protocolIdentifier OBJECT IDENTIFIER, ..., skips14 NULL OPTIONAL }
 
 ReleaseComplete ::= SEQUENCE {
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   reason CHOICE { r0 NULL, r1 NULL, r2 NULL, r3 NULL, r4 NULL, r5 NULL, r6 NULL, r7 NULL, r8 NULL, r9 NULL, r10 NULL,
     r11 NULL, ... } OPTIONAL,
-  ...
+  ...,
+  skips9 NULL OPTIONAL
 }
 
 Setup ::= SEQUENCE {
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   h245Address Transport OPTIONAL,
   sourceAddress SEQUENCE OF Alias OPTIONAL,
   sourceInfo Endpoint,
@@ -55,12 +58,14 @@ Setup ::= SEQUENCE {
   skip4 NULL OPTIONAL,
   skip5 NULL OPTIONAL,
   skip6 NULL OPTIONAL,
-  fastStart SEQUENCE OF OCTET STRING OPTIONAL
+  fastStart SEQUENCE OF CONTAINED Open OPTIONAL,
+  skip8 NULL OPTIONAL,
+  skip9 NULL OPTIONAL,
+  stop NULL OPTIONAL
 }
 
--- CallProceeding and Alerting are alike this far
 Proceeding ::= SEQUENCE {
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   destinationInfo Endpoint,
   h245Address Transport OPTIONAL,
   ...,
@@ -68,11 +73,25 @@ Proceeding ::= SEQUENCE {
   skip2 NULL OPTIONAL,
   skip3 NULL OPTIONAL,
   skip4 NULL OPTIONAL,
-  fastStart SEQUENCE OF OCTET STRING OPTIONAL
+  fastStart SEQUENCE OF CONTAINED Open OPTIONAL,
+  skips4 NULL OPTIONAL
+}
+
+Alerting ::= SEQUENCE {
+  protocolIdentifier OBJECT IDENTIFIER,
+  destinationInfo Endpoint,
+  h245Address Transport OPTIONAL,
+  ...,
+  skip1 NULL OPTIONAL,
+  skip2 NULL OPTIONAL,
+  skip3 NULL OPTIONAL,
+  skip4 NULL OPTIONAL,
+  fastStart SEQUENCE OF CONTAINED Open OPTIONAL,
+  skips9 NULL OPTIONAL
 }
 
 Connect ::= SEQUENCE {
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   h245Address Transport OPTIONAL,
   destinationInfo Endpoint,
   conferenceID OCTET STRING (SIZE (16)),
@@ -81,11 +100,12 @@ Connect ::= SEQUENCE {
   skip2 NULL OPTIONAL,
   skip3 NULL OPTIONAL,
   skip4 NULL OPTIONAL,
-  fastStart SEQUENCE OF OCTET STRING OPTIONAL
+  fastStart SEQUENCE OF CONTAINED Open OPTIONAL,
+  skips10 NULL OPTIONAL
 }
 
 Facility ::= SEQUENCE {
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   alternativeAddress Transport OPTIONAL,
   alternativeAliasAddress SEQUENCE OF Alias OPTIONAL,
   conferenceID OCTET STRING (SIZE (16)) OPTIONAL,
@@ -98,19 +118,21 @@ Facility ::= SEQUENCE {
   skip5 NULL OPTIONAL,
   skip6 NULL OPTIONAL,
   h245Address Transport OPTIONAL,
-  fastStart SEQUENCE OF OCTET STRING OPTIONAL
+  fastStart SEQUENCE OF CONTAINED Open OPTIONAL,
+  skips8 NULL OPTIONAL
 }
 
 Progress ::= SEQUENCE {
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   destinationInfo Endpoint,
   h245Address Transport OPTIONAL,
   callIdentifier SEQUENCE { guid OCTET STRING (SIZE (16)), ... },
   h245SecurityMode CHOICE { nonStandard NonStandard, noSecurity NULL, tls Security, ipsec Security, ... } OPTIONAL,
   tokens SEQUENCE OF Unread OPTIONAL,
   cryptoTokens SEQUENCE OF Unread OPTIONAL,
-  fastStart SEQUENCE OF OCTET STRING OPTIONAL,
-  ...
+  fastStart SEQUENCE OF CONTAINED Open OPTIONAL,
+  ...,
+  skips3 NULL OPTIONAL
 }
 
 -- a token ends what can be read: no value has this form
@@ -142,30 +164,36 @@ Alias ::= CHOICE {
 }
 
 NonStandard ::= SEQUENCE {
-  identifier CHOICE { object OCTET STRING, h221NonStandard H221, ... }, data OCTET STRING }
+  identifier CHOICE { object OBJECT IDENTIFIER, h221NonStandard H221, ... }, data OCTET STRING }
 
 H221 ::= SEQUENCE { country INTEGER (0..255), extension INTEGER (0..255), maker INTEGER (0..65535), ... }
 
 Bare ::= SEQUENCE { nonStandardData NonStandard OPTIONAL, ... }
+
+Mcu ::= SEQUENCE { nonStandardData NonStandard OPTIONAL, ..., skip1 NULL OPTIONAL }
+
+Protocol ::= SEQUENCE { nonStandardData NonStandard OPTIONAL, ..., skips2 NULL OPTIONAL }
 
 Endpoint ::= SEQUENCE {
   nonStandardData NonStandard OPTIONAL,
   vendor Vendor OPTIONAL,
   gatekeeper Bare OPTIONAL,
   gateway SEQUENCE { protocol SEQUENCE OF Protocols OPTIONAL, nonStandardData NonStandard OPTIONAL, ... } OPTIONAL,
-  mcu Bare OPTIONAL,
+  mcu Mcu OPTIONAL,
   terminal Bare OPTIONAL,
   mc BOOLEAN,
   undefinedNode BOOLEAN,
-  ...
+  ...,
+  skips2 NULL OPTIONAL
 }
 
 Vendor ::= SEQUENCE {
   vendor H221, productId OCTET STRING (SIZE (1..256)) OPTIONAL, versionId OCTET STRING (SIZE (1..256)) OPTIONAL, ... }
 
 Protocols ::= CHOICE {
-  nonStandardData NonStandard, h310 Bare, h320 Bare, h321 Bare, h322 Bare, h323 Bare, h324 Bare, voice Bare,
-  t120-only Bare, ... }
+  nonStandardData NonStandard, h310 Protocol, h320 Protocol, h321 Protocol, h322 Protocol, h323 Protocol,
+    h324 Protocol, voice Protocol,
+  t120-only Protocol, ... }
 
 Qseries ::= SEQUENCE {
   q932 BOOLEAN, q951 BOOLEAN, q952 BOOLEAN, q953 BOOLEAN, q955 BOOLEAN, q956 BOOLEAN, q957 BOOLEAN,
@@ -200,20 +228,23 @@ RasMessage ::= CHOICE {
   ...
 }
 
+Seconds ::= INTEGER (1..4294967295)
+
 Name ::= SEQUENCE (SIZE (1..128)) OF INTEGER (0..65535)
 
 GatekeeperConfirm ::= SEQUENCE {
-  extended NULL OPTIONAL,
   requestSeqNum INTEGER (1..65535),
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   nonStandardData NonStandard OPTIONAL,
   gatekeeperIdentifier Name OPTIONAL,
-  rasAddress Transport
+  rasAddress Transport,
+  ...,
+  stop NULL OPTIONAL
 }
 
 RegistrationRequest ::= SEQUENCE {
   requestSeqNum INTEGER (1..65535),
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   nonStandardData NonStandard OPTIONAL,
   discoveryComplete BOOLEAN,
   callSignalAddress SEQUENCE OF Transport,
@@ -224,12 +255,13 @@ RegistrationRequest ::= SEQUENCE {
   endpointVendor Vendor,
   ...,
   skip1 NULL OPTIONAL,
-  timeToLive INTEGER (1..4294967295) OPTIONAL
+  timeToLive Seconds OPTIONAL,
+  stop NULL OPTIONAL
 }
 
 RegistrationConfirm ::= SEQUENCE {
   requestSeqNum INTEGER (1..65535),
-  protocolIdentifier OCTET STRING,
+  protocolIdentifier OBJECT IDENTIFIER,
   nonStandardData NonStandard OPTIONAL,
   callSignalAddress SEQUENCE OF Transport,
   terminalAlias SEQUENCE OF Alias OPTIONAL,
@@ -237,7 +269,8 @@ RegistrationConfirm ::= SEQUENCE {
   endpointIdentifier Name,
   ...,
   skip1 NULL OPTIONAL,
-  timeToLive INTEGER (1..4294967295) OPTIONAL
+  timeToLive Seconds OPTIONAL,
+  stop NULL OPTIONAL
 }
 
 AdmissionConfirm ::= SEQUENCE {
@@ -290,14 +323,15 @@ Open ::= SEQUENCE {
   forward SEQUENCE {
     portNumber INTEGER (0..65535) OPTIONAL,
     dataType DataType,
-    multiplex CHOICE { h222 H222, h223 Unread, v76 Unread, ..., h2250 Channel, none NULL },
-    ... },
+    multiplex CHOICE { h222 H222, h223 H223, v76 V76, ..., h2250 Channel, none NULL },
+    ..., skips2 NULL OPTIONAL },
   reverse SEQUENCE {
     dataType DataType,
-    multiplex CHOICE { h223 Unread, v76 Unread, ..., h2250 Channel } OPTIONAL,
-    ... } OPTIONAL,
+    multiplex CHOICE { h223 H223, v76 V76, ..., h2250 Channel } OPTIONAL,
+    ..., skips2 NULL OPTIONAL } OPTIONAL,
   ...,
-  separateStack Access OPTIONAL
+  separateStack Access OPTIONAL,
+  stop NULL OPTIONAL
 }
 
 OpenAck ::= SEQUENCE {
@@ -306,14 +340,45 @@ OpenAck ::= SEQUENCE {
     reverseLogicalChannelNumber Number,
     portNumber INTEGER (0..65535) OPTIONAL,
     multiplex CHOICE { h222 H222, ..., h2250 Channel } OPTIONAL,
-    ... } OPTIONAL,
+    ..., skip1 NULL OPTIONAL } OPTIONAL,
   ...,
   separateStack Access OPTIONAL,
-  forwardMultiplexAck CHOICE { h2250 ChannelAck, ... } OPTIONAL
+  forwardMultiplexAck CHOICE { h2250 ChannelAck, ... } OPTIONAL,
+  stop NULL OPTIONAL
 }
 
--- multiplexes of other recommendations: no value has this form
-Unread ::= OCTET STRING (SIZE (65535))
+H223 ::= SEQUENCE {
+  adaptationLayerType CHOICE {
+    nonStandard NonStandard, al1Framed NULL, al1NotFramed NULL, al2WithoutSequenceNumbers NULL,
+    al2WithSequenceNumbers NULL,
+    al3 SEQUENCE { controlFieldOctets INTEGER (0..2), sendBufferSize INTEGER (0..16777215) }, ... },
+  segmentableFlag BOOLEAN,
+  ...
+}
+
+V76 ::= SEQUENCE {
+  hdlcParameters SEQUENCE {
+    crcLength CHOICE { crc8bit NULL, crc16bit NULL, crc32bit NULL, ... }, n401 INTEGER (1..4095),
+    loopbackTestProcedure BOOLEAN, ... },
+  suspendResume CHOICE {
+    noSuspendResume NULL, suspendResumewAddress NULL, suspendResumewoAddress NULL, ... },
+  uIH BOOLEAN,
+  mode CHOICE {
+    eRM SEQUENCE {
+      windowSize INTEGER (1..127), recovery CHOICE { rej NULL, sREJ NULL, mSREJ NULL, ... }, ... },
+    uNERM NULL, ... },
+  v75Parameters SEQUENCE { audioHeaderPresent BOOLEAN, ... },
+  ...
+}
+
+-- the international number is a NumericString, four bits a digit too
+Q2931Address ::= SEQUENCE {
+  address CHOICE {
+    internationalNumber IA5String (SIZE (1..16)) (FROM ("0123456789#*,abc")), nsapAddress OCTET STRING (SIZE (1..20)),
+    ... },
+  subaddress OCTET STRING (SIZE (1..20)) OPTIONAL,
+  ...
+}
 
 H222 ::= SEQUENCE {
   resourceID INTEGER (0..65535), subChannelID INTEGER (0..8191), pcr-pid INTEGER (0..8191) OPTIONAL,
@@ -335,22 +400,24 @@ Channel ::= SEQUENCE {
 }
 
 ChannelAck ::= SEQUENCE {
-  extended NULL OPTIONAL,
   nonStandard SEQUENCE OF NonStandard OPTIONAL,
   sessionID INTEGER (1..255) OPTIONAL,
   mediaChannel Transport OPTIONAL,
   mediaControlChannel Transport OPTIONAL,
-  dynamicRTPPayloadType NULL OPTIONAL
+  dynamicRTPPayloadType INTEGER (96..127) OPTIONAL,
+  ...,
+  skips2 NULL OPTIONAL
 }
 
 Access ::= SEQUENCE {
   distribution CHOICE { unicast NULL, multicast NULL, ... } OPTIONAL,
   networkAddress CHOICE {
-    q2931Address Unread, e164Address IA5String (SIZE (1..128)) (FROM ("0123456789#*,abc")),
+    q2931Address Q2931Address, e164Address IA5String (SIZE (1..128)) (FROM ("0123456789#*,abc")),
     localAreaAddress Transport, ... },
   associateConference BOOLEAN,
   externalReference OCTET STRING (SIZE (1..255)) OPTIONAL,
-  ...
+  ...,
+  skip1 NULL OPTIONAL
 }
 
 Transport ::= CHOICE { unicastAddress Unicast, multicastAddress Multicast, ... }
@@ -375,7 +442,7 @@ Multicast ::= CHOICE { iPAddress Ip4, iP6Address Ip6, ... }
 
 NonStandard ::= SEQUENCE {
   identifier CHOICE {
-    object OCTET STRING,
+    object OBJECT IDENTIFIER,
     h221NonStandard SEQUENCE { country INTEGER (0..255), extension INTEGER (0..255), maker INTEGER (0..65535) } },
   data OCTET STRING
 }
@@ -388,22 +455,23 @@ Video ::= CHOICE {
   nonStandard NonStandard,
   h261 SEQUENCE {
     qcifMPI INTEGER (1..4) OPTIONAL, cifMPI INTEGER (1..4) OPTIONAL, b1 BOOLEAN, maxBitRate INTEGER (1..19200),
-    b2 BOOLEAN, ... },
+    b2 BOOLEAN, ..., skip1 NULL OPTIONAL },
   h262 SEQUENCE {
     b1 BOOLEAN, b2 BOOLEAN, b3 BOOLEAN, b4 BOOLEAN, b5 BOOLEAN, b6 BOOLEAN, b7 BOOLEAN, b8 BOOLEAN, b9 BOOLEAN,
     b10 BOOLEAN, b11 BOOLEAN, videoBitRate INTEGER (0..1073741823) OPTIONAL,
     vbvBufferSize INTEGER (0..262143) OPTIONAL, samplesPerLine INTEGER (0..16383) OPTIONAL,
     linesPerFrame INTEGER (0..16383) OPTIONAL, framesPerSecond INTEGER (0..15) OPTIONAL,
-    luminanceSampleRate INTEGER (0..4294967295) OPTIONAL, ... },
+    luminanceSampleRate INTEGER (0..4294967295) OPTIONAL, ..., skip1 NULL OPTIONAL },
   h263 SEQUENCE {
     sqcifMPI INTEGER (1..32) OPTIONAL, qcifMPI INTEGER (1..32) OPTIONAL, cifMPI INTEGER (1..32) OPTIONAL,
     cif4MPI INTEGER (1..32) OPTIONAL, cif16MPI INTEGER (1..32) OPTIONAL, maxBitRate INTEGER (1..192400), b1 BOOLEAN,
     b2 BOOLEAN, b3 BOOLEAN, b4 BOOLEAN, b5 BOOLEAN, hrd-B INTEGER (0..524287) OPTIONAL,
-    bppMaxKb INTEGER (0..65535) OPTIONAL, ... },
+    bppMaxKb INTEGER (0..65535) OPTIONAL, ..., skips8 NULL OPTIONAL },
   is11172 SEQUENCE {
     b1 BOOLEAN, videoBitRate INTEGER (0..1073741823) OPTIONAL, vbvBufferSize INTEGER (0..262143) OPTIONAL,
     samplesPerLine INTEGER (0..16383) OPTIONAL, linesPerFrame INTEGER (0..16383) OPTIONAL,
-    pictureRate INTEGER (0..15) OPTIONAL, luminanceSampleRate INTEGER (0..4294967295) OPTIONAL, ... },
+    pictureRate INTEGER (0..15) OPTIONAL, luminanceSampleRate INTEGER (0..4294967295) OPTIONAL, ...,
+    skip1 NULL OPTIONAL },
   ...
 }
 

@@ -1,9 +1,17 @@
 """Reading ASN.1's aligned packed encoding (ITU-T X.691, basic aligned variant) by a schema in ASN.1's own notation.
 
 Of the notation what h323_schema.py uses: SEQUENCE, CHOICE, SEQUENCE OF, BOOLEAN, NULL, INTEGER with bounds, OCTET
-STRING, and IA5String of sixteen permitted characters. Of the encoding all of these, but no fragments of 16 384 and
-more. Schemas are not recursive, so a message costs no more than its own length; a SEQUENCE OF takes at least a bit an
-element. What an extension adds is skipped by its length where the schema does not know it or calls it `skip...`.
+STRING, OBJECT IDENTIFIER, and IA5String of sixteen permitted characters. Schemas are not recursive, so a message costs
+no more than its own length; a SEQUENCE OF takes at least a bit an element. What an extension adds is skipped by its
+length where the schema does not know it or calls it `skip...`, or `skipsN` for N of them; one of a SEQUENCE called
+`stop`, the last one, or any behind it ends the reading with what is known up to there.
+
+Octets that are no proper encoding are read as Linux reads them, so that a message it makes sense of makes the same
+sense here: a length is one octet or fourteen bits and never the mark of a fragment, and mostly two octets must be there
+where one would do; a normally small number is seven bits; a large number that is read, and not only stepped over, needs
+as many octets again behind it; of the additions to a SEQUENCE that the schema does not know those that are not there
+have a length too; what an open type holds may run on past its length up to the
+end of the message, and reading goes on behind the length all the same.
 
 asn1tools reads this encoding too, but goes on right behind what it understood of an addition and not behind the
 addition's length: a schema cut to what is needed cannot be used with it.
@@ -15,7 +23,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-MOST_ADDITIONS = 256  # to one SEQUENCE: no recommendation comes near it
+MOST_ADDITIONS = 32  # to one SEQUENCE
 
 
 class Unreadable(Exception):
@@ -27,6 +35,7 @@ class Bits:
 
     def __init__(self, octets: bytes, at: int = 0, end: int | None = None) -> None:
         self.octets, self.at, self.end = octets, at, len(octets) * 8 if end is None else end
+        self.stopped = False  # nothing more is read, up to the end of the open type around
 
     def take(self, count: int) -> int:
         """The next bits as a number."""
@@ -47,37 +56,34 @@ class Bits:
             raise Unreadable
         return self.octets[at // 8 : self.at // 8]
 
-    def length(self) -> int:
-        """A general length (X.691 11.9.3.5), without fragments."""
+    def length(self, there: int = 2) -> int:
+        """A general length (X.691 11.9.3.5), where so many octets are there at least."""
         self.align()
-        first = self.take(8)
-        if first < 0x80:
-            return first
-        if first >= 0xC0:
+        if self.at + 8 * there > self.end:
             raise Unreadable
-        return (first & 0x3F) << 8 | self.take(8)
+        first = self.take(8)
+        return first if first < 0x80 else (first & 0x3F) << 8 | self.take(8)
 
     def small(self) -> int:
         """A normally small number (X.691 11.6)."""
-        if not self.take(1):
-            return self.take(6)
-        return int.from_bytes(self.take_octets(self.length()), "big")
+        return self.take(7)
 
-    def inside(self) -> Bits:
-        """What an open type (X.691 11.2) holds; the position is then behind it."""
-        size = self.length()
-        at = self.at
-        self.at += 8 * size
-        if self.at > self.end:
+    def opened(self, read: Callable[[Bits], Any] | None, there: int = 2) -> Any:
+        """What an open type (X.691 11.2) holds, None where it is only skipped; the position is then behind it."""
+        behind = 8 * self.length(there)
+        behind += self.at
+        if behind > self.end:
             raise Unreadable
-        return Bits(self.octets, at, self.at)
+        value = None if read is None else read(self)
+        self.at, self.stopped = behind, False
+        return value
 
 
 Read = Callable[[Bits], Any]
 
 
-def whole_number(lowest: int, highest: int) -> Read:
-    """X.691 11.5."""
+def whole_number(lowest: int, highest: int, room: bool = False) -> Read:
+    """X.691 11.5. `room`: as many octets as a large number takes must be there once more behind it."""
     span = highest - lowest
     width = span.bit_length()
     if span < 255:
@@ -86,7 +92,15 @@ def whole_number(lowest: int, highest: int) -> Read:
         octets = (width + 7) // 8
         return lambda bits: lowest + int.from_bytes(bits.take_octets(octets), "big")
     sizes = whole_number(1, (width + 7) // 8)
-    return lambda bits: lowest + int.from_bytes(bits.take_octets(sizes(bits)), "big")
+
+    def read(bits: Bits) -> int:
+        size = sizes(bits)
+        value = int.from_bytes(bits.take_octets(size), "big")
+        if room and bits.at + 8 * size > bits.end:
+            raise Unreadable
+        return lowest + value
+
+    return read
 
 
 def octet_string(size: Read | None, aligned: bool) -> Read:
@@ -114,7 +128,26 @@ def digits(size: Read) -> Read:
 
 def sequence_of(size: Read | None, element: Read) -> Read:
     """X.691 20."""
-    return lambda bits: [element(bits) for _ in range(bits.length() if size is None else size(bits))]
+
+    def read(bits: Bits) -> list[Any]:
+        value = []
+        for _ in range(bits.length() if size is None else size(bits)):
+            value.append(element(bits))
+            if bits.stopped:
+                break
+        return value
+
+    return read
+
+
+def contained(element: Read, most: int) -> Read:
+    """SEQUENCE OF octet strings that hold a value each, of which so many are read at most."""
+    return lambda bits: [bits.opened(element if place < most else None) for place in range(bits.length())][:most]
+
+
+def stop(bits: Bits) -> None:
+    """What ends the reading."""
+    bits.stopped = True
 
 
 def choice(root: list[tuple[str, Read]], additions: list[tuple[str, Read]] | None) -> Read:
@@ -124,10 +157,12 @@ def choice(root: list[tuple[str, Read]], additions: list[tuple[str, Read]] | Non
     def read(bits: Bits) -> tuple[str, Any]:
         if additions is not None and bits.take(1):
             index = bits.small()
-            held = bits.inside()
-            if index >= len(additions) or additions[index][0].startswith("skip"):
+            if index >= len(additions):
+                bits.opened(None)
                 return "", None
-            return additions[index][0], additions[index][1](held)
+            name, read_addition = additions[index]
+            skipped = name.startswith("skip")
+            return "" if skipped else name, bits.opened(None if skipped else read_addition, there=1)
         index = index_of(bits)
         if index >= len(root):
             raise Unreadable
@@ -139,6 +174,7 @@ def choice(root: list[tuple[str, Read]], additions: list[tuple[str, Read]] | Non
 def sequence(root: list[tuple[str, Read, bool]], additions: list[tuple[str, Read, bool]] | None) -> Read:
     """X.691 19. Members are (name, type, whether it is optional); a value is a dictionary of what is there."""
     optional = sum(member[2] for member in root)
+    ends = bool(additions) and additions is not None and additions[-1][0] == "stop"
 
     def read(bits: Bits) -> dict[str, Any]:
         extended = additions is not None and bits.take(1)
@@ -149,26 +185,44 @@ def sequence(root: list[tuple[str, Read, bool]], additions: list[tuple[str, Read
             left -= may_lack
             if not may_lack or there >> left & 1:
                 value[name] = read_member(bits)
+                if bits.stopped:
+                    return value
         if extended and additions is not None:
             count = bits.small() + 1
             if count > MOST_ADDITIONS:
                 raise Unreadable
+            if bits.at % 8 + count == MOST_ADDITIONS:
+                bits.at &= ~7  # so Linux counts them where they end four whole octets
             there = bits.take(count)
+            bits.align()
             for index in range(count):
-                if not there >> (count - 1 - index) & 1:
+                present = there >> (count - 1 - index) & 1
+                if index >= len(additions) and not ends:
+                    bits.opened(None)
                     continue
-                held = bits.inside()
-                if index < len(additions) and not additions[index][0].startswith("skip"):
-                    value[additions[index][0]] = additions[index][1](held)
+                if not present:
+                    continue
+                name, read_addition, _ = additions[min(index, len(additions) - 1)]
+                if name == "stop":
+                    bits.stopped = True
+                    return value
+                if name.startswith("skip"):
+                    bits.opened(None)
+                else:
+                    value[name] = bits.opened(read_addition)
         return value
 
     return read
 
 
 class Schema:
-    """The types of one module. ValueError where its notation is none of the above."""
+    """The types of one module. ValueError where its notation is none of the above.
 
-    def __init__(self, text: str) -> None:
+    `imports`: another's types, as OCTET STRINGs contain them in lists; how many of a list are read at most is `most`.
+    """
+
+    def __init__(self, text: str, imports: Schema | None = None, most: dict[str, int] | None = None) -> None:
+        self._imports, self._most = imports, most or {}
         tokens = re.findall(r"\.\.\.|\.\.|::=|[\w-]+|[{}(),]|\"[^\"]*\"", re.sub(r"--.*", "", text))
         self._tokens: Iterator[str] = iter(tokens)
         self._next = ""
@@ -222,6 +276,13 @@ class Schema:
             return lambda bits: bool(bits.take(1))
         if word == "INTEGER":
             return whole_number(*self._bounds())
+        if word == "Seconds":
+            return whole_number(1, 0xFFFFFFFF, room=True)
+        if word == "OBJECT":
+            self._eat("IDENTIFIER")
+            return lambda bits: bits.take_octets(int.from_bytes(bits.take_octets(1), "big"))
+        if word == "Unread":
+            return stop
         if word in ("OCTET", "IA5String"):
             return self._string(word)
         if word == "CHOICE":
@@ -234,6 +295,11 @@ class Schema:
                 return sequence(*self._members())
             size = self._size()
             self._eat("OF")
+            if self._next == "CONTAINED":
+                self._eat()
+                name = self._eat()
+                types = (self._imports or self)._types
+                return contained(lambda bits: types[name](bits), self._most[name])
             return sequence_of(None if size is None else whole_number(*size), self._type())
         return lambda bits: self._types[word](bits)
 
@@ -266,6 +332,8 @@ class Schema:
                 optional = self._next == "OPTIONAL"
                 if optional:
                     self._eat()
-                (root if additions is None else additions).append((name, read, optional))
+                many = re.fullmatch(r"skips(\d+)", name)
+                members = [(name, read, optional)] * (int(many[1]) if many else 1)
+                (root if additions is None else additions).extend(members)
             if self._eat() == "}":
                 return root, additions
