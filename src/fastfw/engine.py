@@ -36,6 +36,7 @@ from fastfw.declared import declare
 from fastfw.helpers import Helper, Spec, find, parse_spec
 from fastfw.logs import LogRecord, log_records
 from fastfw.ruleset import Ruleset
+from fastfw.ruleset.collector import no_collection
 from fastfw.ruleset.compile import compile_ruleset, write_counters
 from fastfw.ruleset.errors import RulesetError, RulesetNotice
 from fastfw.ruleset.ext.ct import MARK as ZONE_OF_MARK
@@ -243,7 +244,8 @@ class Engine(Core):
                 except RulesetError as error:
                     error.family = family
                     raise
-                program.source = pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)
+                with no_collection():
+                    program.source = pickle.dumps(rules, pickle.HIGHEST_PROTOCOL)
                 compiled.append((family, program, program.source))
         self._sets = store
         for family, program, copy in compiled:

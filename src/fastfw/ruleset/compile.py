@@ -18,6 +18,7 @@ from fastfw.core.program import ACTIONS, LAYOUT, OPS, Point
 from fastfw.core.rules import Rules
 from fastfw.core.terms import Hook
 from fastfw.declared import Declared, declare
+from fastfw.ruleset.collector import no_collection
 from fastfw.ruleset.errors import Refusal, RulesetError
 from fastfw.ruleset.ext.ct import Ct
 from fastfw.ruleset.ext.standard import Jump
@@ -244,8 +245,9 @@ def compile_ruleset(
     rules. Without `classify` a walk asks every rule on its way. The decisions are the same. RulesetError: the kernel
     would refuse the ruleset, or a rule asks or does what cannot be known or done here.
     """
-    ruleset.check()
-    return Compiler(ruleset, helper_number, declared, template, sets).compiled(remember, classify)
+    with no_collection():
+        ruleset.check()
+        return Compiler(ruleset, helper_number, declared, template, sets).compiled(remember, classify)
 
 
 def write_counters(ruleset: Ruleset, program: Rules, counters: npt.NDArray[np.uint64]) -> None:

@@ -6,11 +6,11 @@ and changed by hand; `Ruleset.save()` writes them as iptables-save would.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fastfw.ruleset.address import Interface, Network, network_text
+from fastfw.ruleset.collector import no_collection
 from fastfw.ruleset.ext.base import Match, Target
 from fastfw.ruleset.ext.standard import Jump
 from fastfw.ruleset.names import protocol_name
@@ -166,14 +166,8 @@ class Ruleset:
 
         if not isinstance(text, str):
             raise TypeError(f"a ruleset's text as str expected, not {type(text).__name__}")
-        # Reading makes many objects and no garbage: looking for some would take a third of the time.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
+        with no_collection():
             self.tables.update(read(text, self, noflush=noflush, filename=filename))
-        finally:
-            if collecting:
-                gc.enable()
 
     def save(self, counters: bool = False) -> str:
         """The text that iptables-save (with -c if `counters`) prints for these tables, without dates."""
