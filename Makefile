@@ -48,17 +48,14 @@ $(VENV)/.netfilterqueue: $(VENV)/.installed
 	@$(PY) -m pip install -q "NetfilterQueue>=1.1" 2>/dev/null || echo "NetfilterQueue cannot be built here: its tests are skipped"
 	@touch $@
 
-# What asks the kernel or runs real programs goes one after another in one process; the rest goes beside it.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
-
 test: build      ## every test this machine can run; TESTS="tests/core -k tcp" for some
 	@.ci/need test
 	@.ci/need live
 	@$(MAKE) -s $(VENV)/.netfilterqueue
-	$(PY) -m pytest -q -rs $(SIDE_BY_SIDE) $(TESTS)
+	.ci/test $(PY) $(TESTS)
 
 quick: build     ## the tests that need neither root nor patience
-	$(PY) -m pytest -q $(SIDE_BY_SIDE) -m "not kernel and not live and not long" $(TESTS)
+	$(PY) -m pytest -q -m "not kernel and not live and not long" $(TESTS)
 
 live: build      ## the gateway in network namespaces with real programs; root
 	@.ci/need live

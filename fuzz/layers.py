@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
@@ -133,7 +134,7 @@ def request(data: bytes) -> None:
     engine.flush()
     engine.settings["nf_conntrack_max"] = 64
     engine.decide(udp(1, 2, 4000, 53), now=1)
-    commands = Commands(cast("Any", SimpleNamespace(engine=engine)))
+    commands = Commands(cast("Any", SimpleNamespace(engine=engine, taken_back=nullcontext)))
     if asked.verb in commands.verbs and asked.verb not in ANSWERABLE:
         return
     replies = [read_reply(encode(reply)) for reply in commands.handle(asked) if reply is not None]

@@ -27,13 +27,6 @@ def pytest_configure() -> None:
         os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "").replace("detect_leaks=1", "detect_leaks=0")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The kernel's settings and its table of connections are shared: who asks for them takes turns, in one process."""
-    for item in items:
-        if item.get_closest_marker("kernel") or item.get_closest_marker("live"):
-            item.add_marker(pytest.mark.xdist_group("kernel"))
-
-
 def pytest_report_header() -> str:
     """Linux 6.18.0, x86_64, root."""
     user = "root" if os.geteuid() == 0 else "no root: tests that need it are skipped"
