@@ -51,6 +51,10 @@ REFUSED = {
     "IPv6, hop-by-hop option that may not be passed": (
         datagram6(extensions=[(0, p.extension(b"\x7e\0"))]), "DROP", "ip_options",
     ),
+    "IPv6, CALIPSO": (datagram6(extensions=[(0, p.extension(b"\7\x08" + bytes(8)))]), "DROP", "ip_options"),
+    "IPv6, IOAM between multiples of four": (
+        datagram6(extensions=[(0, p.extension(b"\x31\2\0\0"))]), "DROP", "ip_options",
+    ),
     "IPv6, hop-by-hop option past its header": (
         datagram6(extensions=[(0, p.extension(b"\x1e\x09"))]), "DROP", "ip_options",
     ),
@@ -91,6 +95,7 @@ PASSED = {
     "IPv6, flow label and class": datagram6(flow=0xABCDE, traffic_class=0xB8),
     "IPv6, router alert": datagram6(extensions=[(0, p.extension(b"\5\2\0\0"))]),
     "IPv6, option to be skipped": datagram6(extensions=[(0, p.extension(b"\x1e\2\0\0"))]),
+    "IPv6, IOAM": datagram6(extensions=[(0, p.extension(b"\1\0\x31\2\0\0"))]),
     "IPv6, destination options": datagram6(extensions=[(60, p.extension(b"\1\2\0\0"))]),
     "IPv6, routing": datagram6(extensions=[(43, p.extension(b"\4" + bytes(5)))]),
     "IPv6, AH": datagram6(extensions=[(51, p.authentication_header())]),

@@ -11,7 +11,7 @@ import pytest
 from tests.kernel.compare import Setup, compare, reduce, report
 from tests.kernel.oracle import STATES, Oracle, missing, pack
 from tests.traffic import packets as p
-from tests.traffic.describe import can_be_sent_on
+from tests.traffic.describe import can_be_sent_on, describe
 from tests.traffic.generate import generate
 from tests.traffic.sctp import (
     ABORT,
@@ -190,3 +190,25 @@ def test_any_chunks_out_of_the_blue() -> None:
     ]
     wrong = {first[place // 5]: pair for place, pair in enumerate(names) if pair[0] != pair[1]}
     assert not wrong, wrong
+
+
+def test_every_kind_of_hop_by_hop_option() -> None:
+    """Options of every kind and several lengths, at a multiple of four and beside it, are passed or dropped alike."""
+    near, far = p.address("fd00:1::1"), p.address("fd00:2::1")
+    packets = [
+        p.ipv6(
+            near, far, p.UDP, p.udp(near, far, 1024 + kind, 53 + size),
+            extensions=[(0, p.extension(before + bytes([kind, size]) + bytes(size)))],
+        )
+        for before in (b"", b"\1\0")
+        for size in (0, 1, 2, 4, 8, 10, 12)
+        for kind in range(2, 256)
+    ]  # fmt: skip
+    with Oracle() as oracle:
+        answers = oracle.ask(packets)
+    out = fastfw.Engine().process(*pack(packets), answers["time_ns"], iif="eth0", oif="eth1")
+    wrong = [
+        describe(packets[at])
+        for at in np.flatnonzero(answers["answered"] != (out["verdict"] == Verdict.VERDICT_ACCEPT))
+    ]
+    assert not wrong, f"{len(wrong)} differ, such as {wrong[0]}"

@@ -78,6 +78,13 @@ cdef bint headers_options6_pass(const uint8_t *at, uint32_t size) noexcept nogil
             if kind == 5:
                 if step != 4:
                     return False
+            elif kind == 7:
+                # CALIPSO (RFC 5570): no domain of interpretation is configured, so that none is known
+                return False
+            elif kind == 0x31:
+                # IOAM (RFC 9486 section 3): at a multiple of four
+                if here & 3:
+                    return False
             elif kind == 0xc2 or kind & 0xc0:
                 return False
         here += step

@@ -31,7 +31,7 @@ LEAST_SECONDS = 20
 
 
 cdef inline uint64_t end_of(const Path *path) noexcept nogil:
-    """A path's hook and interfaces; rules.pxd's rules_context says where they are."""
+    """A path's hook and interfaces; walk.pxd's walk_context says where they are."""
     return path.context & 0xffffffffu | (path.context >> 48 & WAY_ENDS) << 32
 
 
