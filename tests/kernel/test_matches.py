@@ -181,6 +181,28 @@ TOLD: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_an_authentication_header_that_does_not_fit() -> None:
+    """`-m ah` drops an IPv6 packet whose AH header says that it is longer than what is left, and asks every other."""
+    near, far = packets.address("fd00:1::1"), packets.address("fd00:2::1")
+    chains = "".join(f":{chain} ACCEPT [0:0]\n" for chain in ("INPUT", "FORWARD", "OUTPUT"))
+    text = f"*filter\n{chains}-A FORWARD -m ah --ahspi 0:255\n-A FORWARD\nCOMMIT\n"
+    before = [(0, packets.extension(b"")), (60, packets.extension(b""))]
+    sent = [
+        packets.ipv6(near, far, 51, bytes([19, words]) + bytes(rest), extensions=before[:count])
+        for count in range(3)
+        for words in (0, 1, 2, 4, 136, 255)
+        for rest in (2, 6, 10, 14, 22)
+    ]
+    with Oracle() as oracle:
+        oracle.load("", text)
+        answers = oracle.ask(sent)
+        counted = {6: fastfw.Ruleset.parse(oracle.counters(6), 6)}
+    engine = fastfw.Engine(rules6=fastfw.Ruleset.parse(text, 6))
+    out = engine.process(*pack(sent), answers["time_ns"], iif=IN_DEVICE, oif=OUT_DEVICE)
+    assert np.array_equal(answers["answered"], out["verdict"] == Verdict.VERDICT_ACCEPT)
+    assert not counted_otherwise(engine, counted)
+
+
 def addressing(seed: int, family: int) -> str:
     """Every question of addresses, interfaces and routes in random order."""
     random = Random(seed << 1 | (family == 6))

@@ -99,6 +99,8 @@ cdef int authentication(Look *look, const uint32_t *want) noexcept nogil:
     if located(look, PROTO_AH, 12, &at) < 0:
         return -1
     header = look.p.data + at
+    if look.p.length - at < size_of(header, PROTO_AH):
+        return drop(look)
     return (between(be32(header + 4), want + 2, want[0] & ASK_RANGE_NOT != 0)
             and length_is(size_of(header, PROTO_AH), want)
             and not (want[0] & ASK_RESERVED and be16(header + 2)))
