@@ -150,6 +150,9 @@ cdef class Machine:
         with nogil:
             pthread_mutex_lock(&self.lock)
         try:
+            if rules is not None:                # again: names may have come while the lock was waited for
+                for name, number in self.interfaces.items():
+                    rules.bind_interface(number, name)
             self.keep_logs()
             if place[0] != NULL:
                 base[0] = walk_next_base(place[0])
