@@ -75,6 +75,16 @@ def test_any_bytes(packets: list[bytes]) -> None:
     assert set(tally.hooks(data, offset, length).tolist()) <= {0, 1, 2}
 
 
+def test_a_record_of_nothing() -> None:
+    """A record without a byte, at the data's very end, is counted and nothing of it is read."""
+    tally = Tally()
+    byte, none = np.zeros(1, np.uint8), np.zeros(1, np.uint32)
+    decisions = np.zeros(1, DECISION).view(np.uint8)
+    numbers = tally.add(np.empty(0, np.uint8), np.zeros(1, np.uint64), none, none, byte, None, 0, decisions)
+    assert numbers.tolist() == [0]
+    assert tally.flow_count == 0
+
+
 def test_many_classes_and_conversations() -> None:
     """Both tables grow and still tell everything apart, over batches."""
     rng = random.Random(7)

@@ -282,7 +282,7 @@ cdef class Tally:
         return True
 
     cdef inline void name(self, const Header *header, Talk *talk) noexcept nogil:
-        """The conversation of a packet, and its slot on the way to the cache."""
+        """The conversation of a packet, and its slot on the way to the cache. What is no IP packet has none."""
         # word by word: what is written in smaller pieces than it is read in has to wait for the cache
         cdef uint64_t *word = <uint64_t *>&talk.key
         cdef const uint8_t *low = header.source
@@ -290,7 +290,10 @@ cdef class Tally:
         cdef uint64_t ports = raw32(header.ports) if header.ports != NULL else 0
         cdef int order
         talk.family = header.family
+        talk.protocol = header.protocol
         talk.size = header.size
+        if not header.family:
+            return
         order = memcmp(low, high, 4) if header.family == 4 else memcmp(low, high, 16)
         if order == 0 and header.ports != NULL:
             order = memcmp(header.ports, header.ports + 2, 2)
@@ -302,14 +305,13 @@ cdef class Tally:
         if header.family == 4:
             word[0] = raw32(low)
             word[2] = raw32(high)
-        elif header.family:
+        else:
             word[0] = raw64(low)
             word[1] = raw64(low + 8)
             word[2] = raw64(high)
             word[3] = raw64(high + 8)
         word[4] = ports | <uint64_t>header.family << 32 | <uint64_t>header.protocol << 40
-        talk.protocol = header.protocol
-        talk.hash = <uint32_t>mix(mix(mix(mix(mix(self.seed, word[0]), word[1]), word[2]), word[3]), word[4])
+        talk.hash = <uint32_t>hash_words(word, FLOW_KEY, self.seed)
         prefetch(self.flows + (talk.hash & self.flow_mask))
 
     cdef inline bint converse(self, const Talk *talk, bint refused) noexcept nogil:
