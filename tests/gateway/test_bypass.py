@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from fastfw.gateway import bypass as module
 from fastfw.gateway import steer
 from fastfw.gateway.bypass import Skipping
 from fastfw.gateway.config import Config, ConfigError, parse_config
-from fastfw.gateway.hostct import HostConntrack, attributes, tuple_of
+from fastfw.gateway.hostct import HostConntrack, tuple_of
 from fastfw.gateway.log import Log
+from fastfw.gateway.netlink import attribute, attributes, message
 from fastfw.gateway.rulebook import Rulebook, RulesError
 from fastfw.gateway.steer import Plan, Skip, SteerError
 from fastfw.ruleset import Ruleset
-from gateway.namespaced import live, script
+from gateway.namespaced import live_test, script
 
 
 class Host:
@@ -140,13 +142,6 @@ def test_messages() -> None:
     assert list(attributes(b"\x08\0\1\0ab")) == []  # longer than it is
 
 
-def live_test(test: object) -> object:
-    """Marks of a test that asks the kernel."""
-    for mark in live:
-        test = mark(test)  # type: ignore[operator]
-    return test
-
-
 TABLE = r"""
 "$PYTHON" - <<'PY'
 import socket, subprocess
@@ -181,6 +176,24 @@ def test_the_kernels_table(tmp_path: Path) -> None:
     or that has no mark; marks are cleared under the mask alone."""
     said = script(tmp_path, TABLE)
     assert "left 400 0 0\ncleared 400 0 0\nothers' bits 400\n" in said
+
+
+def test_late_answers() -> None:
+    """Answers to questions that were given up are not taken for those to the next ones."""
+    ends = (4, b"\x0a\0\0\1", b"\x0a\0\0\2", 17, 1000, 53)
+    answer = bytes(4) + attribute(8, b"\0\1\0\0")  # its mark; then the seconds it has left
+    host = HostConntrack()
+    host.close()
+    given, host.socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    host.socket.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        host.left([ends, ends], 0xFFFF0000)
+    host.socket.settimeout(10)
+    for sequence, seconds in ((1, 7), (2, 8), (4, 9), (3, 5)):
+        given.send(message(0x100, 0, sequence, answer + attribute(7, seconds.to_bytes(4, "big"))))
+    assert host.left([ends, ends], 0xFFFF0000) == [5, 9]
+    given.close()
+    host.close()
 
 
 def test_no_netlink(monkeypatch: pytest.MonkeyPatch) -> None:

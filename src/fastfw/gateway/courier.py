@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 
 from fastfw.drivers.netlink import open_queue
+from fastfw.gateway.netlink import REQUEST, attribute, attributes, message, messages
 
 SO_MARK = 36
 PORT = 9
@@ -24,7 +25,6 @@ HEADER, DECISION, PAYLOAD = 1, 2, 10
 """Attributes: what names a queued packet; a verdict; a packet's contents, old or new."""
 
 ACCEPT, DROP = 1, 0
-REQUEST = 1
 LENGTH = 64
 """Datagrams that the kernel holds: there is never more than one of ours."""
 
@@ -83,23 +83,16 @@ class Courier:
 
 def packet_of(data: bytes) -> tuple[bytes | None, bytes]:
     """A queued packet's number as the kernel wrote it, and its contents; None where the message is of none."""
-    size, kind = struct.unpack_from("=IH", data)
-    number, contents, at = None, b"", 20
-    while kind == PACKET and at + 4 <= size <= len(data):
-        length, name = struct.unpack_from("=HH", data, at)
-        if length < 4:
-            break
-        if name == HEADER:
-            number = data[at + 4 : at + 8]
-        elif name == PAYLOAD:
-            contents = data[at + 4 : at + length]
-        at += length + 3 & ~3
-    return number, contents
+    for kind, _, body in messages(data):
+        told = dict(attributes(body[4:])) if kind == PACKET else {}
+        if HEADER in told:
+            return told[HEADER][:4], told.get(PAYLOAD, b"")
+    return None, b""
 
 
 def verdict(queue: int, number: bytes, contents: bytes | None) -> bytes:
     """The message that lets a packet pass with other contents, or without any drops it."""
-    body = struct.pack("=HHI", 12, DECISION, socket.htonl(DROP if contents is None else ACCEPT)) + number
+    body = attribute(DECISION, struct.pack("=I", socket.htonl(DROP if contents is None else ACCEPT)) + number)
     if contents is not None:
-        body += struct.pack("=HH", 4 + len(contents), PAYLOAD) + contents + bytes(-len(contents) % 4)
-    return struct.pack("=IHHIIBBH", 20 + len(body), VERDICT, REQUEST, 0, 0, 0, 0, socket.htons(queue)) + body
+        body += attribute(PAYLOAD, contents)
+    return message(VERDICT, REQUEST, 0, struct.pack("=BBH", 0, 0, socket.htons(queue)) + body)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+from fastfw.gateway.netlink import ERROR, REQUEST, attribute, attributes, message, messages
+
 UNICAST, LOCAL, BROADCAST, ANYCAST, MULTICAST = 1, 2, 3, 4, 5
 
-NEW_ROUTE, GET_ROUTE, ERROR = 24, 26, 2
-REQUEST = 1
-HEADER = struct.Struct("=IHHII")
+NEW_ROUTE, GET_ROUTE = 24, 26
 ROUTE = struct.Struct("=BBBBBBBBI")
-ATTRIBUTE = struct.Struct("=HH")
 DESTINATION, SOURCE, IN_INTERFACE, OUT_INTERFACE, PREFERRED = 1, 2, 3, 4, 7
 
 KEPT = 1.0
@@ -66,23 +66,13 @@ class Routes:
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         self._serial += 1
         body = ROUTE.pack(family, 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
-        body += ATTRIBUTE.pack(4 + len(address), DESTINATION) + address
-        self._socket.send(HEADER.pack(HEADER.size + len(body), GET_ROUTE, REQUEST, self._serial, 0) + body)
+        body += attribute(DESTINATION, address)
+        self._socket.send(message(GET_ROUTE, REQUEST, self._serial, body))
         while True:
-            came = self._socket.recv(65536)
-            size, kind, _flags, serial, _port = HEADER.unpack_from(came)
-            if serial != self._serial:
-                continue
-            if kind == ERROR:
-                return Route(None, 0)
-            at = HEADER.size + ROUTE.size
-            route_kind = ROUTE.unpack_from(came, HEADER.size)[7]
-            interface = 0
-            while at + 4 <= size:
-                length, attribute = ATTRIBUTE.unpack_from(came, at)
-                if length < 4:
-                    break
-                if attribute == OUT_INTERFACE:
-                    interface = struct.unpack_from("=I", came, at + 4)[0]
-                at += (length + 3) & ~3
-            return Route(route_kind, interface)
+            for kind, serial, told in messages(self._socket.recv(65536)):
+                if serial != self._serial:
+                    continue
+                if kind == ERROR:
+                    return Route(None, 0)
+                interface = dict(attributes(told[ROUTE.size :])).get(OUT_INTERFACE, bytes(4))
+                return Route(ROUTE.unpack_from(told)[7], int.from_bytes(interface, sys.byteorder))
