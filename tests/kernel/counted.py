@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
 from tests.kernel.parity import seeds
 from tests.traffic.everything import GATEWAYS, everything, whole
@@ -91,10 +92,7 @@ def differences(
     traffic: Traffic = generate,
     prepare: Callable[[Oracle, int], dict[str, Any]] | None = None,
 ) -> list[str]:
-    """The rules whose counters, and the packets whose verdicts, differ between the kernel and the engine.
-
-    Where the kernel's clock moved on while it judged a packet, what either end of that time makes of it is right.
-    """
+    """The rules whose counters, and the packets whose verdicts, differ between the kernel and the engine."""
     texts = {family: settled(rules(seed, family)) for family in (4, 6)}
     packets = traffic(seed, count)
     with Oracle(dict(settings or {})) as oracle:
@@ -103,17 +101,34 @@ def differences(
         oracle.load(texts[4], texts[6])
         answers = oracle.ask(packets)
         counted = {family: fastfw.Ruleset.parse(oracle.counters(family), family) for family in (4, 6)}
+
+    def engine() -> fastfw.Engine:
+        return fastfw.Engine(
+            rules4=fastfw.Ruleset.parse(texts[4], 4),
+            rules6=fastfw.Ruleset.parse(texts[6], 6),
+            settings=settings,
+            queues=(),
+            **told_of,
+        )
+
+    return judged_otherwise(engine, packets, answers, counted)
+
+
+def judged_otherwise(
+    make: Callable[[], fastfw.Engine],
+    packets: list[bytes],
+    answers: npt.NDArray[np.void],
+    counted: dict[int, fastfw.Ruleset],
+) -> list[str]:
+    """The rules whose counters, and the packets whose verdicts, are not the kernel's in engines as `make` makes them.
+
+    Where the kernel's clock moved on while it judged a packet, what either end of that time makes of it is right.
+    """
     found: list[str] = []
     for times in (answers["time_ns"], answers["late_ns"]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fastfw.RulesetNotice)
-            engine = fastfw.Engine(
-                rules4=fastfw.Ruleset.parse(texts[4], 4),
-                rules6=fastfw.Ruleset.parse(texts[6], 6),
-                settings=settings,
-                queues=(),
-                **told_of,
-            )
+            engine = make()
         out = engine.process(*pack(packets), times, iif=IN_DEVICE, oif=OUT_DEVICE)
         told = counted_otherwise(engine, counted)
         told += [

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.kernel.counted import counted_otherwise, way_out
-from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
+from tests.kernel.counted import judged_otherwise, way_out
+from tests.kernel.oracle import Oracle, missing
 from tests.traffic.generate import generate
 
 import fastfw
-from fastfw.core.terms import Verdict
 from fastfw.ruleset import Ruleset
 from ruleset import judge
 
@@ -69,18 +66,10 @@ class TestRealTool:
             oracle.load(*((text, None) if family == 4 else (None, text)))
             answers = oracle.ask(packets)
             counted = {family: Ruleset.parse(oracle.counters(family), family)}
-        found: list[str] = []
-        for times in (answers["time_ns"], answers["late_ns"]):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", fastfw.RulesetNotice)
-                engine = fastfw.Engine(routes=routes, **{f"rules{family}": Ruleset.parse(text, family)})
-            out = engine.process(*pack(packets), times, iif=IN_DEVICE, oif=OUT_DEVICE)
-            told = counted_otherwise(engine, counted)
-            told += [
-                f"packet {index}: kernel {bool(answers['answered'][index])}, ours {out['verdict'][index]}"
-                for index in np.flatnonzero((out["verdict"] == Verdict.VERDICT_ACCEPT) != answers["answered"])
-            ]
-            found = [one for one in told if one in found] if found else told
-            if not found:
-                break
+        found = judged_otherwise(
+            lambda: fastfw.Engine(routes=routes, **{f"rules{family}": Ruleset.parse(text, family)}),
+            packets,
+            answers,
+            counted,
+        )
         assert not found, "\n".join(found[:20])

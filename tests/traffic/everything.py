@@ -236,6 +236,10 @@ def about_sets(seed: int) -> Part:
     return part
 
 
+NOT_LEAVING = ("-m mac ", "-m eui64 ", "--src-group")
+"""What the kernel refuses to ask where packets leave: how they came in."""
+
+
 def whole(seed: int, family: int, rules: int = 30) -> str:
     """As `everything`, with the matches besides that ask for rare headers, groups, places and the sets of
     `sets(seed)`, which SET rules change."""
@@ -259,4 +263,7 @@ def whole(seed: int, family: int, rules: int = 30) -> str:
             tables[name].insert(
                 random.randrange(len(tables[name]) + 1) if name == "mangle" else len(tables[name]), line
             )
+    tables["mangle"] = [
+        line for line in tables["mangle"] if "POSTROUTING" not in line or not any(word in line for word in NOT_LEAVING)
+    ]
     return "".join("\n".join([f"*{name}", *lines, "COMMIT", ""]) for name, lines in tables.items())
