@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ live = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a live daemon needs root"),
     pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="a live daemon needs iptables-legacy"),
 ]
+
+
+def live_test(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks of a test that runs a daemon or asks the kernel."""
+    for mark in live:
+        test = mark(test)
+    return test
+
 
 RULES = """*filter
 :INPUT DROP [0:0]

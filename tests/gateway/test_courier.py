@@ -14,7 +14,7 @@ from fastfw.core.terms import Hook
 from fastfw.drivers.rejected import Rejected
 from fastfw.gateway.answers import ICMPV6, answer, checksum, pseudo
 from fastfw.gateway.courier import packet_of, verdict
-from gateway.namespaced import live, script
+from gateway.namespaced import live_test, script
 from traffic.packets import SYN, address, tcp_packet, udp_packet
 
 ENDS = {4: (address("10.0.0.1"), address("10.0.0.2")), 6: (address("fd00::1"), address("fd00::2"))}
@@ -107,13 +107,6 @@ try: socket.create_connection(('10.2.0.2', 7001), timeout=1)
 except OSError as error: print('rules gone', type(error).__name__)"
 logged answer_failed; stop; iptables-nft-save | grep -c FASTFW; cat log
 """
-
-
-def live_test(test: object) -> object:
-    """Marks of a test that runs a daemon."""
-    for mark in live:
-        test = mark(test)  # type: ignore[operator]
-    return test
 
 
 @live_test

@@ -17,7 +17,7 @@ from fastfw.gateway import packets
 from fastfw.gateway.config import LogSection
 from fastfw.gateway.log import Log
 from fastfw.gateway.packets import PacketLog
-from gateway.namespaced import live, script
+from gateway.namespaced import live_test, script
 from traffic.packets import SYN, address, tcp_packet
 
 RULES = """*filter
@@ -119,13 +119,6 @@ def test_off() -> None:
     bench.send(22, 3)
     (line,) = bench.lines()
     assert "SPT=2 " in line["text"]
-
-
-def live_test(test: object) -> object:
-    """Marks of a test that runs a daemon."""
-    for mark in live:
-        test = mark(test)  # type: ignore[operator]
-    return test
 
 
 @live_test

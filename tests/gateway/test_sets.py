@@ -13,7 +13,7 @@ from fastfw.gateway.config import Config, RulesSection
 from fastfw.gateway.daemon import Daemon, StartError
 from fastfw.gateway.log import Log
 from fastfw.gateway.rulebook import RulesError
-from gateway.namespaced import live, script
+from gateway.namespaced import live_test, script
 from traffic.packets import address, udp_packet
 
 RULES = """*filter
@@ -100,13 +100,6 @@ def test_restore_on_trial(tmp_path: Path) -> None:
         place.daemon.rulebook.restore(
             4, RULES.replace("bad src", "worse src"), name="-", noflush=False, counters=False, test=True
         )
-
-
-def live_test(test: object) -> object:
-    """Marks of a test that runs a daemon."""
-    for mark in live:
-        test = mark(test)  # type: ignore[operator]
-    return test
 
 
 @live_test

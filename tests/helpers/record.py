@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kernel.record import CLIENT, FORWARDED, SERVER, Host, connect, run
+from tests.kernel.record import CLIENT, SERVER, Host, recorded, row, run
 
 CAPTURES = Path(__file__).with_name("captures")
 
@@ -271,29 +271,16 @@ def main() -> None:
         if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
             continue
         for family in (4,) if scene.__name__ in IPV4_ONLY else (4, 6):
-            hosts = [Host() for _ in range(3)]
-            client, router, server = hosts
-            try:
-                connect(client, router, server)
-                with tempfile.TemporaryDirectory() as folder:
-                    work = Path(folder)
-                    for name in ("files", "files/upload", "empty"):
-                        (work / name).mkdir()
-                    for place in (work, work / "files"):
-                        (place / "page.html").write_text("<p>hello</p>\n" * 100)
-                        os.chmod(place, 0o755)
-                    os.chmod(work / "files/upload", 0o777)
-                    path = CAPTURES / f"{scene.__name__}{family}.pcap"
-                    tap = router.start("tcpdump", "-i", "side0", "-s", "0", "-U", "-w", str(path), FORWARDED)
-                    time.sleep(0.7)
+            with row() as (client, router, server), tempfile.TemporaryDirectory() as folder:
+                work = Path(folder)
+                for name in ("files", "files/upload", "empty"):
+                    (work / name).mkdir()
+                for place in (work, work / "files"):
+                    (place / "page.html").write_text("<p>hello</p>\n" * 100)
+                    os.chmod(place, 0o755)
+                os.chmod(work / "files/upload", 0o777)
+                with recorded(router, CAPTURES / f"{scene.__name__}{family}.pcap"):
                     scene(client, server, family, work)
-                    time.sleep(0.7)
-                    tap.terminate()
-                    tap.wait(10)
-                    print(f"{path.name}: {path.stat().st_size} bytes", flush=True)
-            finally:
-                for host in reversed(hosts):
-                    host.end()
 
 
 if __name__ == "__main__":

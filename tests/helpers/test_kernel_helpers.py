@@ -12,31 +12,17 @@ from tests.traffic import packets as p
 
 from fastfw.helpers import find
 
-from . import h323_talk, pptp_talk, sip_talk, small_talk
+from . import h323_talk
 from .kernel import Ends, Expectation, FakeFlow, Say, ask_kernel, attach, differences, ends, missing, parse_expectation
+from .talks import TALKS, cases
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 CONVERSATIONS = 800
 """A helper, family and seed; what they leave expected stays below nf_conntrack_expect_max (4096)."""
 
-TALKS: dict[str, Callable[[random.Random, Ends], list[Say]]] = {
-    "amanda": small_talk.amanda,
-    "irc": small_talk.irc,
-    "pptp": pptp_talk.pptp,
-    "sane": small_talk.sane,
-    "sip": sip_talk.sip,
-    "tftp": small_talk.tftp,
-}
-CASES = [
-    pytest.param(name, protocol, port, family, id=f"{name}-{protocol}-{family}")
-    for name in TALKS
-    for protocol, port in find(name).ports
-    for family in find(name).families
-]
 
-
-@pytest.mark.parametrize(("name", "protocol", "port", "family"), CASES)
+@pytest.mark.parametrize(("name", "protocol", "port", "family"), cases(TALKS))
 def test_same_drops_and_expectations(name: str, protocol: int, port: int, family: int, seed: int) -> None:
     """Right, odd, mutated and cut messages in either direction leave what the kernel's helper leaves."""
     chance = random.Random(f"{seed} {name} {family}")

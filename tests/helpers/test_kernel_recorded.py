@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -13,9 +12,10 @@ from tests.traffic.describe import is_fragment
 
 from fastfw.helpers import find
 
-from . import h323_talk, pptp_talk, sip_talk, small_talk
-from .kernel import Ends, Say, ends, missing
+from . import h323_talk
+from .kernel import ends, missing
 from .kernel import packets as spoken
+from .talks import TALKS, cases
 from .whole import differences, meeting, read, spoiled
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -65,28 +65,14 @@ def test_spoiled(path: Path, name: str, seed: int) -> None:
             assert not found, f"copy {copy}: {len(found)} differences, such as\n{found[0]}"
 
 
-GENERATED: dict[str, Callable[[Random, Ends], list[Say]]] = {
-    "amanda": small_talk.amanda,
-    "irc": small_talk.irc,
-    "pptp": pptp_talk.pptp,
-    "sane": small_talk.sane,
-    "sip": sip_talk.sip,
-    "tftp": small_talk.tftp,
+GENERATED = TALKS | {
     "Q.931": lambda chance, who: h323_talk.q931(chance, who, odd=False),
     "RAS": lambda chance, who: h323_talk.ras(chance, who, odd=False),
 }
-GROUPS, TALKS = 2, 15
+GROUPS, EACH = 2, 15
 
 
-@pytest.mark.parametrize(
-    ("name", "protocol", "port", "family"),
-    [
-        pytest.param(name, protocol, port, family, id=f"{name}-{protocol}-{family}")
-        for name in GENERATED
-        for protocol, port in find(name).ports
-        for family in find(name).families
-    ],
-)
+@pytest.mark.parametrize(("name", "protocol", "port", "family"), cases(GENERATED))
 def test_generated(name: str, protocol: int, port: int, family: int, seed: int) -> None:
     """Conversations made from the protocol's specification, right and odd, and connections that meet what they leave
     expected."""
@@ -98,8 +84,8 @@ def test_generated(name: str, protocol: int, port: int, family: int, seed: int) 
     with given.oracle() as oracle:
         for group in range(GROUPS):
             packets = []
-            for number in range(1, TALKS + 1):
-                who = ends(group * TALKS + number, family, port, protocol)
+            for number in range(1, EACH + 1):
+                who = ends(group * EACH + number, family, port, protocol)
                 packets += spoken(GENERATED[name](chance, who), who)
             oracle.flush()
             _, listed = oracle.follow(packets)
@@ -107,4 +93,4 @@ def test_generated(name: str, protocol: int, port: int, family: int, seed: int) 
             met += len(follow)
             found = differences(given, oracle, packets + follow)
             assert not found, f"group {group}: {len(found)} differences, such as\n{found[0]}"
-    assert met > GROUPS * TALKS // 4, "something is expected and met"
+    assert met > GROUPS * EACH // 4, "something is expected and met"

@@ -96,13 +96,19 @@ def test_sane_start() -> None:
     assert hear("sane", Say(0, start), Say(0, close), Say(1, reply)).expected == ()
 
 
-@pytest.mark.parametrize("name", known())
+CHEAP = [
+    name
+    for name in known()
+    if hasattr(small_talk, name.replace("-", "_")) and (find(name).prefixes or find(name).contains)
+]
+"""Helpers that do not look at every payload."""
+
+
+@pytest.mark.parametrize("name", CHEAP)
 def test_what_the_cheap_test_passes_over_says_nothing(name: str, seed: int) -> None:
     """A payload without the helper's prefixes or contents leaves no expectation, verdict or note."""
     helper = find(name)
-    talk = getattr(small_talk, name.replace("-", "_"), None)
-    if talk is None or not (helper.prefixes or helper.contains):
-        pytest.skip("every payload of this helper is looked at")
+    talk = getattr(small_talk, name.replace("-", "_"))
     chance = random.Random(seed)
     passed_over = 0
     for number in range(2000):

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CAPTURES = Path(__file__).with_name("captures")
@@ -231,30 +231,41 @@ SCENES: tuple[Callable[[Host, int, Path, list[str]], None], ...] = (
 )  # fmt: skip
 
 
-def main() -> None:
-    CAPTURES.mkdir(exist_ok=True)
-    hosts = [Host() for _ in range(3)]
-    client, router, server = hosts
+@contextlib.contextmanager
+def row() -> Iterator[tuple[Host, Host, Host]]:
+    """Client, router and server, connected, for as long as they are needed."""
+    hosts = Host(), Host(), Host()
     try:
-        connect(client, router, server)
-        with tempfile.TemporaryDirectory() as folder:
-            work = Path(folder)
-            ssh = start_servers(server, work)
-            for scene in SCENES:
-                if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
-                    continue
-                for family in (4,) if scene.__name__ in IPV4_ONLY else (4, 6):
-                    path = CAPTURES / f"{scene.__name__}{family}.pcap"
-                    tap = router.start("tcpdump", "-i", "side0", "-s", "0", "-U", "-w", str(path), FORWARDED)
-                    time.sleep(0.7)
-                    scene(client, family, work, ssh)
-                    time.sleep(0.7)
-                    tap.terminate()
-                    tap.wait(10)
-                    print(f"{path.name}: {path.stat().st_size} bytes", flush=True)
+        connect(*hosts)
+        yield hosts
     finally:
         for host in reversed(hosts):
             host.end()
+
+
+@contextlib.contextmanager
+def recorded(router: Host, path: Path) -> Iterator[None]:
+    """Write what is forwarded meanwhile to a capture."""
+    tap = router.start("tcpdump", "-i", "side0", "-s", "0", "-U", "-w", str(path), FORWARDED)
+    time.sleep(0.7)
+    yield
+    time.sleep(0.7)
+    tap.terminate()
+    tap.wait(10)
+    print(f"{path.name}: {path.stat().st_size} bytes", flush=True)
+
+
+def main() -> None:
+    CAPTURES.mkdir(exist_ok=True)
+    with row() as (client, router, server), tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        ssh = start_servers(server, work)
+        for scene in SCENES:
+            if sys.argv[1:] and scene.__name__ not in sys.argv[1:]:
+                continue
+            for family in (4,) if scene.__name__ in IPV4_ONLY else (4, 6):
+                with recorded(router, CAPTURES / f"{scene.__name__}{family}.pcap"):
+                    scene(client, family, work, ssh)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def test_unassured_connections_make_room() -> None:
     with Oracle() as oracle:
         oracle.set("nf_conntrack_max", CEILING)
         answered = int(oracle.ask(packets)["answered"].sum())
-        # the kernel's collector may have come by, which goes down to its mark
-        assert CEILING * 95 // 100 <= len(oracle.table()) <= CEILING
+        # on a busy machine the kernel was seen to end one below, about once in ten times; why is not known
+        assert CEILING - 3 <= len(oracle.table()) <= CEILING
     engine = fastfw.Engine(settings={"nf_conntrack_max": CEILING})
     accepted = int((engine.process(*pack(packets), np.zeros(count, np.int64))["verdict"] == 1).sum())
     print(f"let in beyond the ceiling: kernel {answered - CEILING}, ours {accepted - CEILING} of {count - CEILING}")
