@@ -4,8 +4,8 @@
     python bench/instructions.py --write    count, and write instructions.json
 
 Counts depend on the compiler and its flags, hardly on the processor: figures are kept for each compiler's major
-version, and where none are kept for the one at hand that is said and nothing fails. What the package would choose by
-the processor at hand (wide sums, CRC) is held to the portable form.
+version, and where none are kept for the one at hand that is said and nothing fails. What the package chooses by the
+processor at hand (SCTP's checksum, large rulesets' sets) is in none of the workloads.
 """
 
 from __future__ import annotations

@@ -153,9 +153,7 @@ def forget_counters(rules: Ruleset) -> None:
     captures' packets alone."""
     for table in rules.tables.values():
         for chain in table.chains.values():
-            chain.packets = chain.bytes = 0
-            for rule in chain.rules:
-                rule.packets = rule.bytes = 0
+            chain.zero()
 
 
 def put_in_force(engine: Engine, rules: Ruleset, path: str) -> None:

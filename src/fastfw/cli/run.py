@@ -60,11 +60,13 @@ def read(args: argparse.Namespace) -> Config:
     from fastfw.gateway.config import Config, changed, check, read_config
     from fastfw.gateway.daemon import absolute
 
-    for option in ("config", "rules", "rules6", "sets"):
-        given = getattr(args, option)
-        if "" in (
-            given if isinstance(given, list) else [given]
-        ):  # of a variable that is not set: no rules at all is nothing to guess
+    for option, given in (
+        ("config", [args.config]),
+        ("rules", [args.rules]),
+        ("rules6", [args.rules6]),
+        ("sets", args.sets or []),
+    ):
+        if "" in given:  # of a variable that is not set: no rules at all is nothing to guess
             raise CliError(f"--{option} '': a file's name expected")
     config = read_config(args.config) if args.config else Config()
     first = count = None

@@ -24,8 +24,8 @@ ctypedef struct Outcome:     # 16 bytes
 
 
 cdef class Core(Machine):
-    # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark and no_verify are set. The lock is
-    # held.
+    # Judge n <= BATCH packets whose data, have, length, hook, iif, oif, now, mark, no_verify, link and stray are set.
+    # The lock is held.
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil
     cdef Decision decision(self, const Packet *p)

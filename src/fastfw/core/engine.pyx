@@ -153,6 +153,7 @@ cdef void judge_fully(Core self, Packet *p) noexcept nogil:
     p.entry = NO_FLOW
     p.traced = 0
     p.answer = 0
+    p.template = 0
     p.verdict = VERDICT_ACCEPT
     if p.now < t.now:
         p.now = t.now
@@ -338,7 +339,7 @@ cdef class Core(Machine):
                         p.iif = into
                         p.oif = onto
                         p.mark = 0
-                        p.template = 0
+                        p.stray = 0
                         p.link = &links[i, 0] if has_links else NULL
                         parse(self, p, verify)
                     if likely(AHEAD <= i < total + AHEAD):
@@ -364,7 +365,7 @@ cdef class Core(Machine):
         p.now = self.clock() if now is None else PyNumber_Index(now)
         p.hook = code
         p.mark = 0
-        p.template = 0
+        p.stray = 0
         p.link = NULL
         p.no_verify = p.hook == HOOK_OUTPUT
         PyObject_GetBuffer(packet, &buffer, PyBUF_SIMPLE)

@@ -270,16 +270,22 @@ cdef inline void count(Look *look, uint32_t at) noexcept nogil:
         look.varies = 1
 
 
+cdef inline bint sorted_hold(Look *look, const Predicate *q, uint32_t steady, uint32_t varying) noexcept nogil:
+    """Whether a packet meets predicates of which the first ask about its connection alone; notes where the connection's
+    next packet may not."""
+    if steady and not predicates_hold(q, steady, look):
+        return False
+    if varying == 0:
+        return True
+    look.varies = 1
+    return predicates_hold(q + steady, varying, look)
+
+
 cdef bint rule_holds(Look *look, const Rule *rule) noexcept nogil:
-    """Whether the packet meets all of a rule's conditions; notes where the connection's next packet may not."""
+    """Whether the packet meets all of a rule's conditions."""
     cdef const Predicate *q = look.program.predicates
     if look.tracked:
-        if not predicates_hold(q + rule.sorted, rule.steady, look):
-            return False
-        if rule.steady == rule.count:
-            return True
-        look.varies = 1
-        return predicates_hold(q + rule.sorted + rule.steady, rule.count - rule.steady, look)
+        return sorted_hold(look, q + rule.sorted, rule.steady, rule.count - rule.steady)
     if unlikely(look.program.watch != NULL):
         return watch_rule(look, rule)
     return predicates_hold(q + rule.first, rule.count, look)
@@ -287,16 +293,8 @@ cdef bint rule_holds(Look *look, const Rule *rule) noexcept nogil:
 
 cdef inline bint rest_holds(Look *look, const Rule *rule) noexcept nogil:
     """As rule_holds, of a settled candidate: what the classifier has told is not asked again."""
-    cdef const Predicate *q = look.program.predicates + rule.rest
-    cdef uint32_t told = rule.count - rule.rest_count
-    if rule.rest_count == 0:
-        return True
-    if not predicates_hold(q, rule.steady - told, look):
-        return False
-    if rule.steady == rule.count:
-        return True
-    look.varies = 1
-    return predicates_hold(q + rule.steady - told, rule.count - rule.steady, look)
+    cdef uint32_t varying = rule.count - rule.steady
+    return sorted_hold(look, look.program.predicates + rule.rest, rule.rest_count - varying, varying)
 
 
 cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:

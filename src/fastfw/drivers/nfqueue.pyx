@@ -322,7 +322,6 @@ cdef class Queue:
         p.mark = 0
         p.iif = 0
         p.oif = 0
-        p.template = 0
         p.link = NULL
         while here + 4 <= size:
             length = (<const uint16_t *> (message + here))[0]

@@ -32,7 +32,7 @@ def judge(Core engine, bytes packet, uint32_t length, int hook, str iif, str oif
     p.iif = engine.interface(iif)
     p.oif = engine.interface(oif)
     p.mark = mark
-    p.template = 0
+    p.stray = 0
     p.link = NULL
     if len(hardware) >= 6:
         tell_link(p, hardware, link)

@@ -15,6 +15,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastfw.core.terms import Hook
+
 CHAIN = "FASTFW"
 GRANTED, WAYS = "FASTFW-GRANTED", "FASTFW-WAYS"
 """Chains of connections that may skip the queue: where a grant is saved, and where it is used."""
@@ -45,9 +47,7 @@ class SteerError(RuntimeError):
 
 
 End = tuple[int, str, str]
-"""A hook's number (HOOK_NUMBERS), the incoming interface and the outgoing one."""
-
-HOOK_NUMBERS = {"FORWARD": 0, "INPUT": 1, "OUTPUT": 2}
+"""A Hook's number, the incoming interface and the outgoing one."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Skip:
             mark = f"{(self.generation << 6 | number) << self.shift:#x}/{mask}"
             for hook, into, onto in dict.fromkeys(ends):
                 asked = {
-                    HOOK_NUMBERS["INPUT"]: f'-i "{into}" -m addrtype --dst-type LOCAL',
-                    HOOK_NUMBERS["OUTPUT"]: f'-o "{onto}" -m addrtype --src-type LOCAL',
+                    int(Hook.HOOK_INPUT): f'-i "{into}" -m addrtype --dst-type LOCAL',
+                    int(Hook.HOOK_OUTPUT): f'-o "{onto}" -m addrtype --src-type LOCAL',
                 }.get(hook, f'-i "{into}" -o "{onto}"')
                 if '""' in asked:  # it has gone meanwhile
                     continue

@@ -169,9 +169,7 @@ def _zero(command: Command, table: Table, ruleset: Ruleset) -> str:
             rule = chain.rules[_index(chain, command.number)]
             rule.packets = rule.bytes = 0
             continue
-        chain.packets = chain.bytes = 0
-        for rule in chain.rules:
-            rule.packets = rule.bytes = 0
+        chain.zero()
     return ""
 
 

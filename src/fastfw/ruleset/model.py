@@ -119,6 +119,12 @@ class Chain:
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
+    def zero(self) -> None:
+        """Let the counters of the policy and of every rule begin at zero."""
+        self.packets = self.bytes = 0
+        for rule in self.rules:
+            rule.packets = rule.bytes = 0
+
 
 @dataclass(slots=True)
 class Table:
