@@ -18,7 +18,7 @@ def run(*argv: str, **more: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=60,
-        **more,  # type: ignore
+        **more,  # type: ignore[call-overload]
     )
 
 
