@@ -167,8 +167,8 @@ def establish(engine: Engine, connections: Connections, now: int = START, chunk:
 def forget(engine: Engine, batch: Batch) -> None:
     """Let every connection that began with this batch run out, and move the batch behind that time.
 
-    The table's memory stays, as in a gateway that has run for a while; flush() gives it back to the system, and having
-    it again costs a fifth of what the connections do.
+    The table's memory stays, as in a gateway that has run for a while; flush() gives it back to the system, which
+    zeroes what it gives again.
     """
     batch.time += 1000 * 10**9
     engine.expire(int(batch.time[0]))

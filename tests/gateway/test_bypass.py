@@ -178,18 +178,21 @@ def test_the_kernels_table(tmp_path: Path) -> None:
     assert "left 400 0 0\ncleared 400 0 0\nothers' bits 400\n" in said
 
 
-def test_late_answers() -> None:
-    """Answers to questions that were given up are not taken for those to the next ones."""
+@pytest.mark.parametrize(("asked", "late", "next_"), [(0, 1, 3), (1 << 31, (1 << 31) + 1, 1)], ids=["first", "anew"])
+def test_late_answers(asked: int, late: int, next_: int) -> None:
+    """Answers to questions that were given up are not taken for those to the next ones, also where the numbers of those
+    begin anew."""
     ends = (4, b"\x0a\0\0\1", b"\x0a\0\0\2", 17, 1000, 53)
     answer = bytes(4) + attribute(8, b"\0\1\0\0")  # its mark; then the seconds it has left
     host = HostConntrack()
     host.close()
+    host._sequence = asked
     given, host.socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     host.socket.settimeout(0.05)
     with pytest.raises(TimeoutError):
         host.left([ends, ends], 0xFFFF0000)
     host.socket.settimeout(10)
-    for sequence, seconds in ((1, 7), (2, 8), (4, 9), (3, 5)):
+    for sequence, seconds in ((late, 7), (late + 1, 8), (next_ + 1, 9), (next_, 5)):
         given.send(message(0x100, 0, sequence, answer + attribute(7, seconds.to_bytes(4, "big"))))
     assert host.left([ends, ends], 0xFFFF0000) == [5, 9]
     given.close()

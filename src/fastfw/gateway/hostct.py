@@ -97,6 +97,12 @@ class HostConntrack:
                     pass  # one that has gone meanwhile is none the less clear
         return len(marked)
 
+    def _begin(self) -> None:
+        """The questions that follow are those at hand. Their numbers begin anew before 32 bits no longer hold them."""
+        if self._sequence > 1 << 31:
+            self._sequence = 0
+        self._first = self._sequence + 1
+
     def _message(self, kind: int, flags: int, number: int, body: bytes) -> bytes:
         """The next question; `number` is the address family's."""
         self._sequence += 1
@@ -104,7 +110,7 @@ class HostConntrack:
 
     def _ask(self, kind: int, flags: int, questions: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
         """Ask all of these (family, attributes) at once: of each answer which question's it is, its kind and body."""
-        self._first = self._sequence + 1
+        self._begin()
         self.socket.send(b"".join(self._message(kind, flags, FAMILIES[family][0], body) for family, body in questions))
         waiting = len(questions)
         while waiting:
@@ -113,7 +119,7 @@ class HostConntrack:
                 yield sequence - self._first, told, body
 
     def _dump(self, number: int, body: bytes = b"") -> Iterator[bytes]:
-        self._first = self._sequence + 1
+        self._begin()
         self.socket.send(self._message(GET, REQUEST | DUMP, number, body))
         while True:
             for kind, _, told in self._receive():
@@ -126,4 +132,4 @@ class HostConntrack:
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
         """Kind, sequence number and body of each message that came for the questions at hand."""
-        return (one for one in messages(self.socket.recv(BUFFER)) if one[1] >= self._first)
+        return (one for one in messages(self.socket.recv(BUFFER)) if self._first <= one[1] <= self._sequence)

@@ -64,7 +64,7 @@ class Routes:
 
     def _ask(self, address: bytes) -> Route:
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        self._serial += 1
+        self._serial = self._serial + 1 & 0xFFFFFFFF
         body = ROUTE.pack(family, 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
         body += attribute(DESTINATION, address)
         self._socket.send(message(GET_ROUTE, REQUEST, self._serial, body))
