@@ -279,6 +279,48 @@ class TestLive:
         assert result["count"] == 64
         assert float(str(result["took"])) < 10
 
+    def test_stopped_at_any_moment(self, driver: str) -> None:
+        """A thread that stops a queue may be held up anywhere in it, and a second stop may come while the first is
+        obeyed: `run` ends each time without an error, and runs again afterwards."""
+        result = in_namespace(
+            """
+            write, read = os.eventfd_write, os.eventfd_read
+            def late_write(*wakeup):
+                time.sleep(1.5)     # longer than `run` sleeps unasked
+                write(*wakeup)
+            def stopped_again(wakeup):
+                os.eventfd_read = read
+                queue.stop()
+                return read(wakeup)
+            errors = []
+            threading.excepthook = lambda what: errors.append(repr(what.exc_value))
+            def runs():
+                thread = threading.Thread(target=queue.run)
+                thread.start()
+                return thread
+            ended = []
+            with Queue(engine, 3) as queue:
+                for patch in ("eventfd_write", late_write), ("eventfd_read", stopped_again):
+                    thread = runs()
+                    setattr(os, *patch)
+                    queue.stop()
+                    thread.join(20)
+                    os.eventfd_write = write
+                    ended.append(not thread.is_alive())
+                # the second stop is owed still: it ends the next run, and no other
+                runs().join(20)
+                thread = runs()
+                sink = receiver(5000)
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 5000))
+                got = arrives(sink) == b"x"
+                queue.close()
+                thread.join(20)
+            print(json.dumps({"errors": errors, "ended": ended, "got": got}))
+        """,
+            driver,
+        )
+        assert result == {"errors": [], "ended": [True, True], "got": True}
+
     def test_full_queue(self, driver: str) -> None:
         """What finds the queue full is dropped and counted."""
         result = in_namespace(

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 from fastfw.core.engine import Core
@@ -126,9 +127,10 @@ class Queue:
 
     def stop(self) -> None:
         """End `run`, from any thread or signal handler; one that has not begun ends at once."""
-        self._stopping = True
+        # woken first: `run` may end as soon as it reads the flag, and takes the wakeup with it
         if self._socket >= 0:
             os.eventfd_write(self._wakeup, 1)
+        self._stopping = True
 
     def poll(self) -> int:
         """Judge what has come, without waiting; how many packets that was."""
@@ -155,7 +157,8 @@ class Queue:
                 ready.poll(1000)
                 self._serve()
             self._stopping = False
-            os.eventfd_read(self._wakeup)
+            with suppress(BlockingIOError):  # another `stop` came while this one was obeyed
+                os.eventfd_read(self._wakeup)
         finally:
             if self._closing:
                 self._shut()

@@ -139,9 +139,10 @@ cdef class Queue:
 
     def stop(self):
         """End `run`, from any thread or signal handler; one that has not begun ends at once."""
-        self.stopping = True
+        # woken first: `run` may end as soon as it reads the flag, and takes the wakeup with it
         if self.wakeup >= 0:
             os.eventfd_write(self.wakeup, 1)
+        self.stopping = True
 
     def poll(self):
         """Judge what has come, without waiting; how many packets that was."""
@@ -182,7 +183,8 @@ cdef class Queue:
                 self.tend(done)
             self.stopping = False
             if self.wakeup >= 0:
-                os.eventfd_read(self.wakeup)
+                with contextlib.suppress(BlockingIOError):     # another `stop` came while this one was obeyed
+                    os.eventfd_read(self.wakeup)
         finally:
             if self.closing:
                 self.shut()
