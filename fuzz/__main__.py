@@ -44,7 +44,7 @@ def layer(target: str, arguments: list[str]) -> int:
     """The targets written in Python; their modules are imported so that atheris sees their branches."""
     import atheris
 
-    with atheris.instrument_imports(include=["fastfw"]):
+    with atheris.instrument_imports(include=["fastfw", "tomllib"]):
         from fuzz import layers
     atheris.Setup([f"fuzz-{target}", *arguments], getattr(layers, target))
     atheris.Fuzz()

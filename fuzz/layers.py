@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from functools import cache
 from types import SimpleNamespace
@@ -11,10 +12,12 @@ from fuzz.packets import tcp, udp
 
 import fastfw
 import fastfw.helpers
+import fastfw.ruleset.reader
+import fastfw.ruleset.writer
 from fastfw.gateway.commands import Commands
 from fastfw.gateway.config import ConfigError, parse_config
 from fastfw.gateway.protocol import ProtocolError, encode, read_reply, read_request
-from fastfw.helpers import find, known
+from fastfw.helpers import TCP, Flow, Helper, find, known
 from fastfw.ruleset.apply import run
 from fastfw.ruleset.errors import Refusal
 
@@ -81,10 +84,57 @@ def command(data: bytes) -> None:
     settle(rules)
 
 
+# The fuzzer is guided by modules that it saw imported: those that the package imports when it needs them are so above,
+# and helpers, which are found by name, here.
+HELPERS = [find(name) for name in known()]
+
+SAID = bytes(range(251)) * 8
+"""What each direction of a stream says; a piece of it is a place and a size."""
+
+
+class InOrder(Helper):
+    """Reads a stream, holds some of it back, and notes where it is handed other bytes than were said there."""
+
+    name = "in-order"
+    ports = ((TCP, 7001),)
+    stream = True
+    stream_limit = 600
+
+    def __init__(self, record_end: bytes = b"") -> None:
+        self.record_end = record_end  # type: ignore[misc]
+        self.wrong: list[str] = []
+
+    def on_payload(self, payload: memoryview, flow: Flow) -> None:
+        at = flow.sequence - (500 if flow.direction else 100)
+        if bytes(payload) != SAID[at : at + len(payload)]:
+            self.wrong.append(f"{at}: {bytes(payload)!r}")
+        if len(payload) % 3 == 0:
+            flow.hold(len(payload) // 3)
+
+
+STREAMS = [InOrder(), InOrder(b"\x40")]
+HELPERS += STREAMS
+
+
+class Failures(logging.Handler):
+    """Keeps what is logged of helpers that raised; their packets pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(self.format(record))
+
+
+FAILURES = Failures()
+logging.getLogger("fastfw.helpers").addHandler(FAILURES)
+
+
 @cache
-def helped(number: int) -> tuple[fastfw.helpers.Helper, fastfw.Engine]:
+def helped(number: int) -> tuple[Helper, fastfw.Engine]:
     """A helper by its place among all, and an engine with it alone."""
-    chosen = find(known()[number])
+    chosen = HELPERS[number]
     engine = fastfw.Engine(settings={"nf_conntrack_checksum": 0, "nf_conntrack_max": 64})
     engine.attach(chosen)
     return chosen, engine
@@ -94,8 +144,9 @@ def helper(data: bytes) -> None:
     """Payload never stops a helper: the first byte chooses it, the second the direction of the rest."""
     if len(data) < 2:
         return
-    chosen, engine = helped(data[0] % len(known()))
+    chosen, engine = helped(data[0] % len(HELPERS))
     engine.flush()
+    FAILURES.said.clear()
     for protocol, port in chosen.ports:
         payload = data[2:1400]
         if protocol == 17:
@@ -105,10 +156,26 @@ def helper(data: bytes) -> None:
         engine.decide(tcp(1, 2, 4000, port, 0x02, 99, 0), now=1)
         engine.decide(tcp(2, 1, port, 4000, 0x12, 499, 100), now=2)
         engine.decide(tcp(1, 2, 4000, port, 0x10, 100, 500), now=3)
-        if data[1] & 1:
+        if chosen in STREAMS:
+            pieces(data[2:], port, chosen, engine)
+        elif data[1] & 1:
             engine.decide(tcp(2, 1, port, 4000, 0x18, 500, 100, payload), now=4)
         else:
             engine.decide(tcp(1, 2, 4000, port, 0x18, 100, 500, payload), now=4)
+    assert not FAILURES.said, FAILURES.said[0]
+
+
+def pieces(data: bytes, port: int, chosen: Helper, engine: fastfw.Engine) -> None:
+    """Three bytes say a piece of a stream: its size and direction, and its place. It is handed over as it was said."""
+    for at in range(0, min(len(data), 300) - 2, 3):
+        size, place = data[at] >> 1, (data[at + 1] << 8 | data[at + 2]) % 1500
+        said = SAID[place : place + size]
+        if data[at] & 1:
+            engine.decide(tcp(2, 1, port, 4000, 0x18, 500 + place, 100, said), now=4)
+        else:
+            engine.decide(tcp(1, 2, 4000, port, 0x18, 100 + place, 500, said), now=4)
+    assert isinstance(chosen, InOrder)
+    assert not chosen.wrong, chosen.wrong
 
 
 ANSWERABLE = {"hello", "settings", "table", "expectations", "delete", "insert", "change", "flush", "flush-expectations"}

@@ -59,6 +59,51 @@ ALONE = {
 """For the tool alone."""
 
 
+CHARACTERS: dict[str, list[str]] = {
+    "taken": [
+        "-m time --timestart \v1:\f0 --monthdays \v1,+2 --weekdays \v1,0x2",
+        '-m mac --mac-source " 1:+2:-3::\v5:6"',
+        "-m realm --realm +1",
+        "-m devgroup --src-group \v1",
+        "-m connlabel --label +1",
+        "-m statistic --mode random --probability \v0.5",
+        "-m statistic --mode random --probability nan",
+        '-m u32 --u32 "+0=\v1\f"',
+        '-m bpf --bytecode "1,\v6 +0\f0 -1"',
+        "-s 1.2.3.4,\v1.2.3.5",
+    ],
+    "refused": [
+        "-m time --timestop \x1c23:59:59",
+        "-m time --timestart 1:\x850",
+        "-m time --datestart \u20032016",
+        "-m time --monthdays \x1c1",
+        "-m time --monthdays 08",
+        "-m time --weekdays ٣",
+        "-m time --weekdays 08",
+        "-m mac --mac-source 0:0:0:0:0:٣",
+        "-m realm --realm -1",
+        "-m statistic --mode random --probability \xa00.5",
+        "-m statistic --mode random --probability \u0660.5",
+        '-m u32 --u32 "\x1c0=1"',
+        '-m u32 --u32 "0=1\x1f"',
+        '-m bpf --bytecode "1,6\x1c0 0 0"',
+        "-m hashlimit --hashlimit-name a --hashlimit-upto \x1c5kb/s",
+        "-m ttl --ttl-eq -0",
+        "-m mark --mark -1",
+        "-m quota --quota -1",
+        "-s 1.2.3.4,\xa01.2.3.5",
+        "-p tcp --tcp-flags \u017fYN SYN",
+        "-p \u017fctp",
+        "-m addrtype --src-type BLAC\u212aHOLE",
+        "-m conntrack --ctdir OR\u0131GINAL",
+        "-p sctp --chunk-types any \u017fHUTDOWN",
+        "-m limit --limit 5/\u017fecond",
+        "-j REJECT --reject-with \u0131cmp-net-unreachable",
+    ],
+}
+"""Rules of table filter with the characters by which C and Python part: blanks, digits, letters and signs."""
+
+
 def rules(family: int, table: str, chain: str) -> list[str]:
     """The rules of one place."""
     return CASES[family, table, chain]

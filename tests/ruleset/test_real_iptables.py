@@ -64,6 +64,13 @@ def test_case_tables(family: int, table: str, chain: str) -> None:
     assert not faults, report(faults)
 
 
+@pytest.mark.parametrize("answer", ["taken", "refused"])
+def test_characters(answer: str) -> None:
+    """What is a blank, a digit, a letter, and which numbers may have a sign, is as for the real tool."""
+    faults = differences(4, "filter", "INPUT", cases.CHARACTERS[answer])
+    assert not faults, report(faults)
+
+
 @pytest.mark.parametrize(("family", "table", "chain"), sorted(cases.ALONE), ids=lambda value: str(value))
 def test_without_the_kernel(family: int, table: str, chain: str) -> None:
     """What this kernel cannot load is taken and refused as the tool alone does."""

@@ -165,6 +165,19 @@ INPUT -j ACCEPT
 -A INPUT -m comment --comment "\x\n\""
 """.strip("\n").split("\n")
 
+BODIES += [
+    ":a\x1cb - [0:0]",
+    ":\va - [0:0]",
+    ":INPUT\x1cACCEPT [0:0]",
+    ":INPUT ACCEPT\x1c[0:0]",
+    ":INPUT \vACCEPT [0:0]",
+    ":INPUT ACCEPT\r",
+    ":INPUT ACCEPT [1:2]\r",
+    ":INPUT ACCEPT [1:2]x",
+    "-A INPUT\v-j ACCEPT",
+]
+"""Blanks that are none to iptables-restore."""
+
 
 def text_of(body: str) -> str:
     """A body as a text."""
@@ -214,6 +227,8 @@ def test_bodies(family: int) -> None:
         "foo\n",
         "# only a comment\n\n",
         "*filter\r\nCOMMIT\r\n",
+        "*filter\r\nCOMMIT\n",
+        "*filter\x1cfoo\nCOMMIT\n",
         "*nat\n-A PREROUTING -j DROP\nCOMMIT\n",
         "*nat\n:PREROUTING DROP [0:0]\nCOMMIT\n",
         "*nat\n-P PREROUTING DROP\nCOMMIT\n",

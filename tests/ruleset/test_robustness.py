@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import random
+import subprocess
+import sys
 import time
+from collections.abc import Iterable
 
 import pytest
 
 from fastfw.ruleset import Ruleset, RulesetError
 from fastfw.ruleset.apply import parse_command
 from fastfw.ruleset.errors import Refusal
-from ruleset import generate
+from ruleset import cases, generate, judge
 
 WORDS = """
 -A INPUT -s 1.2.3.4 ! -m tcp -p --dport 22 " \\ -j ACCEPT LOG --log-prefix "a -I 3 -D -R -E -P -Z -L -S -N -X -F -c 1 2
@@ -53,6 +58,22 @@ def test_random_bytes(rng: random.Random) -> None:
         raw = rng.randbytes(rng.randrange(600))
         attempt(raw.decode("latin-1"))
         attempt("*filter\n" + raw.decode("utf-8", "surrogateescape") + "\nCOMMIT\n", rng.choice((4, 6)))
+
+
+def test_characters() -> None:
+    """Blanks, digits and letters are those of C alone."""
+    for answer, rules in cases.CHARACTERS.items():
+        for rule in rules:
+            said = attempt(judge.ruleset("filter", "INPUT", [rule]))
+            assert ("taken" if not said else "refused") == answer, f"{rule!r}: {said}"
+    for line, name in ((":a\x1cb - [0:0]", "a\x1cb"), (":\va -", "\va")):
+        assert name in Ruleset.parse(f"*filter\n{line}\nCOMMIT\n").tables["filter"].chains
+    for text in (
+        "*filter\r\nCOMMIT\n",
+        "*filter\n:INPUT ACCEPT\r\nCOMMIT\n",
+        "*filter\n:INPUT\x1cACCEPT [0:0]\nCOMMIT\n",
+    ):
+        assert attempt(text)
 
 
 def test_random_words(rng: random.Random) -> None:
@@ -126,11 +147,56 @@ def test_ten_thousand_rules_load_fast(patience: int) -> None:
     assert time.process_time() - begun < patience
 
 
+def judged_by_command(pieces: Iterable[bytes], code: str) -> tuple[subprocess.CompletedProcess[bytes], float, int]:
+    """What a Python program says that is fed the pieces; its processor time in seconds and its most memory in bytes."""
+    # Not ru_maxrss: that begins with what this process, whose copy the other one was, has ever had.
+    report = "\nimport re, sys, time; held = re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1]"
+    report += "\nprint(time.process_time(), held, file=sys.stderr)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"try:\n    {code}\nfinally:{report.replace(chr(10), chr(10) + '    ')}\n"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        for piece in pieces:
+            process.stdin.write(piece)
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdin = None
+    out, err = process.communicate(timeout=600)
+    *said, figures = err.decode().splitlines()
+    seconds, kilobytes = figures.split()
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, "\n".join(said).encode())
+    return done, float(seconds), int(kilobytes) << 10
+
+
+def test_a_line_without_an_end(patience: int) -> None:
+    """A line of a gigabyte is one error with its place, long before all of it is read: little memory, little time."""
+    before = b"*filter\n-A INPUT -j ACCEPT\n-A INPUT -m comment --comment "
+    pieces = itertools.chain([before], itertools.repeat(b"a" * (1 << 20), 1024))
+    check = "from fastfw.cli import main; sys.exit(main(['rules', 'check', '-']))"
+    done, seconds, memory = judged_by_command(pieces, f"import sys; {check}")
+    print(f"{seconds:.2f} s, {memory >> 20} MiB")
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr.splitlines()[-1].endswith(b"standard input:3:1: line longer than 10239 bytes")
+    assert seconds < 5 * patience
+    assert memory < 256 << 20
+
+
 @pytest.mark.long
-def test_a_million_rules() -> None:
-    """A million rules load."""
-    text = "*filter\n" + "-A INPUT -s 10.1.2.3/32 -p tcp -m tcp --dport 22 -j ACCEPT\n" * 1_000_000 + "COMMIT\n"
-    assert len(Ruleset.parse(text).tables["filter"].chains["INPUT"].rules) == 1_000_000
+def test_a_million_rules(patience: int) -> None:
+    """A million different rules are read and compiled, and judge: less than 8 KiB and 200 microseconds a rule."""
+    rule = "-A FORWARD -s 10.{}.{}.0/24 -p tcp -m tcp --dport {} -j ACCEPT\n"
+    rules = (rule.format(i >> 12 & 255, i >> 4 & 255, 1 + i % 60_000).encode() for i in range(1_000_000))
+    pieces = itertools.chain([b"*filter\n:FORWARD DROP [0:0]\n"], rules, [b"COMMIT\n"])
+    code = "import fastfw, sys; fw = fastfw.Engine(rules4=fastfw.Ruleset.parse(sys.stdin.read())); "
+    code += "print(len(fw.ruleset(4).tables['filter'].chains['FORWARD'].rules))"
+    done, seconds, memory = judged_by_command(pieces, code)
+    print(f"{seconds:.1f} s, {memory >> 20} MiB")
+    assert done.stdout.split() == [b"1000000"], done.stderr.decode()
+    assert seconds < 200 * patience
+    assert memory < 8 << 30
 
 
 def test_commands_of_random_words(rng: random.Random) -> None:

@@ -12,6 +12,7 @@ from tests.traffic import packets
 
 import fastfw
 from fastfw.core.engine import LINK
+from fastfw.core.setstore import STORED, SetStore
 from fastfw.sets import Element, IpSet, SetError, Sets
 from fastfw.sets.types import TYPES
 
@@ -117,6 +118,72 @@ def test_a_full_set_with_forceadd_gives_up_an_element() -> None:
         there = engine.sets["s"].elements
         assert len(there) == min(last, 3)
         assert Element(first=int.from_bytes(bytes([10, 1, 0, last]), "big")) in there
+
+
+def test_a_set_without_room_stays_empty() -> None:
+    """One that may hold nothing has nothing to give up."""
+    engine = fastfw.Engine(rules("-j SET --add-set s src"), sets="create s hash:ip maxelem 0 forceadd\n")
+    assert asked(engine, udp(ONE)) == "ACCEPT"
+    assert len(engine.sets["s"].elements) == 0
+
+
+def test_a_pair_is_added_as_its_frame_says() -> None:
+    """bitmap:ip,mac keeps the address with the MAC address that the packet came with; one that is not there is not
+    asked for its MAC."""
+    engine = fastfw.Engine(
+        rules("-m set --match-set s src,src -j DROP", "-j SET --add-set s src,src"),
+        sets="create s bitmap:ip,mac range 10.1.0.0/24\n",
+    )
+    told = []
+    for source, mac in ((ONE, 1), (ONE, 1), (ONE, 2), (TWO, 2), (TWO, 2)):
+        data = udp(source)
+        link = frame(f"02:00:00:00:00:0{mac}")
+        told.append(int(engine.process(data, [0], [len(data)], [0], link=link)["verdict"][0]))
+    assert told == [1, 2, 1, 1, 2]
+    saved = engine.sets.save()
+    assert "add s 10.1.0.1,02:00:00:00:00:01\n" in saved
+    assert "add s 10.1.0.2,02:00:00:00:00:02\n" in saved
+
+
+def test_a_list_names_a_set_for_some_time() -> None:
+    """The time of a list's member begins with the first packet."""
+    text = "create a hash:ip\nadd a 10.1.0.1\ncreate l list:set timeout 0\nadd l a timeout 10\n"
+    engine = fastfw.Engine(rules("-m set --match-set l src -j DROP"), sets=text)
+    assert [asked(engine, udp(ONE), seconds * SECOND) for seconds in (100, 109, 111)] == ["DROP", "DROP", "ACCEPT"]
+
+
+def test_ports_of_protocols() -> None:
+    """SCTP has ports too; a header too short for its ports, and IPv4's protocol 0, are in no set of ports."""
+    text = "create s hash:ip,port\nadd s 10.1.0.1,sctp:7\n"
+    engine = fastfw.Engine(rules("-m set --match-set s src,src -j DROP"), sets=text)
+    chunks = packets.chunk(1, body=bytes(16))
+    for size, verdict in ((None, "DROP"), (11, "ACCEPT")):
+        packet = packets.ipv4(ONE, SERVER, 132, packets.sctp(7, 8, 0, chunks)[:size])
+        assert asked(engine, packet) == verdict
+    assert asked(engine, packets.ipv4(ONE, SERVER, 0, bytes(8))) == "ACCEPT"
+    one, two = packets.address("fd00::1"), packets.address("fd00::2")
+    head = (packets.FRAGMENT, packets.fragment_header(8, True, 1))
+    whole, lone = packets.ipv6(one, two, 50, bytes(16)), packets.ipv6(one, two, 50, bytes(13), extensions=[head])
+    six = rules("-m set --match-set s src,src -j DROP").save()
+    text = "create s hash:ip,port family inet6\nadd s fd00::1,esp:0\n"
+    engine = fastfw.Engine(rules6=fastfw.Ruleset.parse(six, family=6), sets=text)
+    assert asked(engine, lone) == "ACCEPT"
+    assert asked(engine, whole) == "DROP"
+
+
+def test_a_store_checks_what_it_is_given() -> None:
+    """A set's number and the size of what is kept of its elements are checked before memory is written."""
+    store = SetStore(1, [])
+    shape = (0, 4, 1, 9, 0, bytes(16), 0, 0, 0)
+    for number, mask in ((1, bytes(16)), (-1, bytes(16)), (0, bytes(15))):
+        with pytest.raises(ValueError, match="mask of 16 bytes"):
+            store.shape(number, *shape[:5], mask, *shape[6:])
+    for number, size in ((1, STORED.itemsize), (-1, STORED.itemsize), (0, STORED.itemsize - 1)):
+        with pytest.raises(ValueError, match="records of STORED"):
+            store.fill(number, np.zeros((1, size), np.uint8))
+    for number in (1, -1):
+        with pytest.raises(IndexError, match="no set"):
+            store.content(number)
 
 
 REFUSED = {

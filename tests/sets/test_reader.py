@@ -85,6 +85,44 @@ def test_the_real_ipset_prints_the_same() -> None:
     assert content(Sets.parse(EVERY).save()) == content(real.stdout)
 
 
+ODD = {
+    "add a 10.0.0.1,tcp:5\r": True,
+    "\v\fadd a 10.0.0.1,tcp:5": True,
+    "add\ra 10.0.0.1,+6:5": True,
+    'add a 10.0.0.1,06:5 comment "a\x1cb"': True,
+    "add a 10.0.0.1,6:5 comment a\xa0b\vc": True,
+    "\v": True,
+    "\x1c": False,
+    "add\fa 10.0.0.1,tcp:5": False,
+    "add a\x1c10.0.0.1,tcp:5": False,
+    "add a 10.0.0.1,tcp:5 \xa0": False,
+    "add a 10.0.0.1,٦:5": False,
+}
+"""Lines with characters by which C and Python part, and whether they are taken."""
+
+
+@pytest.mark.parametrize("line", ODD)
+def test_blanks_and_digits_are_those_of_c(line: str) -> None:
+    """Tabs, spaces and carriage returns stand between words, other blanks only in front of a line."""
+    if ODD[line]:
+        assert len(Sets.parse(f"create a hash:ip,port comment\n{line}\n")["a"].elements) == (len(line) > 1)
+        return
+    with pytest.raises(SetError) as found:
+        Sets.parse(f"create a hash:ip,port comment\n{line}\n")
+    assert found.value.line == 2
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("line", ODD)
+def test_the_real_ipset_takes_the_same(line: str) -> None:
+    """And no other."""
+    text = f"create a hash:ip,port comment\n{line}\n"
+    real = subprocess.run(["unshare", "-n", "ipset", "restore"], input=text.encode(), capture_output=True, check=False)
+    if b"type not supported" in real.stderr or b"unshare" in real.stderr:
+        pytest.skip(real.stderr.decode().strip())
+    assert (real.returncode == 0) == ODD[line], real.stderr
+
+
 UNJUDGED = """create a hash:net,net bitmask 255.0.0.0
 create b hash:net,port,net counters
 create c hash:ip,mark markmask 0x0000ff00

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fastfw.ruleset.ctype import is_digits
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.registry import TARGETS
 from fastfw.ruleset.ext.standard import VERDICTS
@@ -135,14 +136,14 @@ class Command:
 
 def rule_number(text: str) -> int:
     """A rule's number, from 1."""
-    if not text.isdecimal() or not text.isascii() or len(text) > 9 or not int(text):
+    if not is_digits(text) or len(text) > 9 or not int(text):
         raise Refusal(f"invalid rule number `{text}': expected 1 or more")
     return int(text)
 
 
 def counter(text: str) -> int:
     """A counter of 64 bits; more is as much as it holds."""
-    if not text.isdecimal() or not text.isascii():
+    if not is_digits(text):
         raise Refusal(f"counter `{text}' is not a number")
     return min(int(text), UINT64) if len(text) < 40 else UINT64
 

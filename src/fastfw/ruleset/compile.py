@@ -222,6 +222,7 @@ class Compiler:
         if self.sets is not None:
             program.use(self.sets.core)
         program.wants_accounting = assembly.wants_accounting
+        program.wants_labels = assembly.wants_labels
         program.notices = tuple((reason, *place) for reason, place in assembly.notices.items())
         program.reads_payload = assembly.reads_payload
         return program

@@ -28,6 +28,7 @@ from fastfw.ruleset.command import (
     counter,
     rule_number,
 )
+from fastfw.ruleset.ctype import BLANKS, is_digits
 from fastfw.ruleset.errors import OptionRefusal, Refusal
 from fastfw.ruleset.ext.base import Context, Extension, Match, Option, Target
 from fastfw.ruleset.ext.registry import MATCHES, OPTIONS, TARGETS
@@ -280,7 +281,7 @@ class _Reader:
             raise Refusal("! is not allowed with several addresses")
         networks: list[Network | None] = []
         for part in text.split(","):
-            value, mask = parse_network(part.lstrip(), self.family)
+            value, mask = parse_network(part.lstrip(BLANKS), self.family)
             networks.append(Network(value, mask) if mask else None)
         return networks
 
@@ -403,7 +404,7 @@ class _Reader:
         if self.restoring:
             raise Refusal("-w and -W cannot be used in a ruleset")
         word = self.peek()
-        if word is not None and word.replace(".", "", 1).isdecimal():
+        if word is not None and is_digits(word.replace(".", "", 1)):
             self.position += 1
 
     def do_modprobe(self, text: str, invert: bool) -> None:

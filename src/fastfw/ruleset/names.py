@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from fastfw.ruleset.ctype import lower
+
 # IANA's assigned protocol numbers under the names Linux systems know them by; the first name of a number is printed.
 _PROTOCOLS = """
 0 ip hopopt|1 icmp|2 igmp|3 ggp|4 ipencap|5 st|6 tcp|8 egp|9 igp|12 pup|17 udp|20 hmp|22 xns-idp|27 rdp|29 iso-tp4
@@ -77,11 +79,11 @@ def service_name(port: int, protocol: str) -> str | None:
 
 def protocol_number(name: str) -> int | None:
     """The number of a protocol's name in any case, or None."""
-    number = PROTOCOL_NUMBERS.get(name.lower())
+    number = PROTOCOL_NUMBERS.get(lower(name))
     if number is not None:
         return number
     try:
-        return socket.getprotobyname(name.lower())
+        return socket.getprotobyname(lower(name))
     except (OSError, ValueError):
         return None
 

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import re
 
+from fastfw.ruleset.ctype import is_digits
 from fastfw.ruleset.errors import Refusal
 
 UINT8, UINT16, UINT32, UINT64 = 0xFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
-_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
-_DECIMAL = re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
+_NUMBER = re.compile(r"\s*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
+_DECIMAL = re.compile(r"\s*([+-]?)([0-9]+)", re.ASCII)
 
 
 def strtoul(text: str) -> tuple[int, str] | None:
     """strtoul(3) with base 0 (decimal, 0x hexadecimal, 0 octal): (value, the rest), or None where no number begins.
 
-    A minus sign negates modulo 2**64, as it does there. A value beyond 64 bits is given as it is.
+    As iptables calls it: a number with a minus sign is none. A value beyond 64 bits is given as it is.
     """
     found = _NUMBER.match(text)
     if found is None:
         return None
-    digits = found[2]
+    digits = found[1]
     if digits[:2] in ("0x", "0X"):
         value = int(digits, 16)
     elif len(digits) > 4000:
         return None  # no number anyone means, and slow to convert
     else:
         value = int(digits, 8 if digits[0] == "0" else 10)
-    if found[1] == "-" and value <= UINT64:
-        value = -value & UINT64
     return value, text[found.end() :]
 
 
@@ -44,7 +43,7 @@ def atoi(text: str) -> int:
 
 def parse_number(text: str, high: int, low: int = 0) -> int:
     """A whole number from `low` to `high` and nothing after it. Refusal otherwise."""
-    if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 20:
+    if is_digits(text) and text[0] != "0" and len(text) < 20:
         value = int(text)
         if low <= value <= high:
             return value

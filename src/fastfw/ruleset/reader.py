@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from fastfw.ruleset.apply import apply
 from fastfw.ruleset.command import CHAIN_LIMIT, Misplaced, counter
@@ -17,15 +18,31 @@ from fastfw.ruleset.verify import verify
 LINE_LIMIT = 10_239
 """Bytes of a line; iptables-restore would take what is beyond for another line."""
 
+READ_AT_ONCE = 1 << 20
+"""Bytes of a file that are read before they are looked at."""
+
 WORD_LIMIT = 1_023
 """Bytes of a word."""
 
 # A word ends at a blank or at its closing quote; quotes may open anywhere in it.
 _WORDS = re.compile(r'[ \t]*([^ \t"]*"(?:[^"\\]|\\.)*"|[^ \t"]+)', re.DOTALL)
+_BARE = re.compile(r"[^ \t]+")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _COUNTERS = re.compile(r"\[([0-9]+):([0-9]+)\]")
 # str.split() would also split here, and iptables does not.
 _ODD_BLANK = re.compile(r"[\x0b\x0c\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+
+
+def read_file(file: BinaryIO, filename: str = "-") -> str:
+    """A ruleset's text from a file; bytes that are no UTF-8 survive as surrogates. RulesetError: a line without an end,
+    of which no more is read: memory is bounded by the lines before it."""
+    parts: list[bytes] = []
+    while part := file.read(READ_AT_ONCE):
+        if len(part) > LINE_LIMIT and b"\n" not in part:
+            number = 1 + sum(before.count(b"\n") for before in parts)
+            raise RulesetError(f"line longer than {LINE_LIMIT} bytes", number, 1, filename)
+        parts.append(part)
+    return b"".join(parts).decode("utf-8", "surrogateescape")
 
 
 def split(line: str) -> tuple[list[str], list[int]]:
@@ -68,7 +85,7 @@ class _Text:
 
     def begin(self, text: str, line: int) -> None:
         """`*table`"""
-        words = text[1:].split()
+        words = _BARE.findall(text, 1)
         name = words[0] if words else ""
         if name not in TABLES:
             raise self.error(f"no table `{name}': expected *{', *'.join(TABLES)}", line, 2)
@@ -84,7 +101,7 @@ class _Text:
 
     def declare(self, table: Table, text: str, line: int) -> None:
         """`:chain policy [packets:bytes]`"""
-        words = text[1:].split()
+        words = _BARE.findall(text, 1)
         if not words:
             raise self.error("chain name expected after :", line, 2)
         name, column = words[0], text.index(words[0], 1) + 1
@@ -105,7 +122,7 @@ class _Text:
         chain.policy = policy
         chain.line = line
         if len(words) > 2:
-            counters = _COUNTERS.fullmatch(words[2])
+            counters = _COUNTERS.match(words[2])
             if counters is None:
                 at = text.index(words[2], policy_column - 1 + len(policy)) + 1
                 raise self.error(f"bad counters `{words[2]}': expected [packets:bytes]", line, at)

@@ -6,11 +6,11 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from fastfw.ruleset.address import FULL_MASK, INTERFACE_LIMIT, parse_host, prefix_mask
 from fastfw.ruleset.errors import Refusal
-from fastfw.ruleset.ext.values import parse_port
-from fastfw.ruleset.names import protocol_number
+from fastfw.ruleset.ext.values import parse_port, parse_protocol
 from fastfw.ruleset.numbers import UINT16, UINT32, parse_number
 from fastfw.sets.messages import PROTOCOLS, parse_message
 from fastfw.sets.model import Element, IpSet
@@ -96,9 +96,9 @@ def _networks(text: str, one: IpSet) -> Iterator[tuple[int, int]]:
 def _ports(text: str, one: IpSet) -> Iterator[tuple[int, int]]:
     """Protocol and port, as `[protocol:]port[-port]`, `icmp:message` or `protocol:0` tells them."""
     name, colon, ports = text.partition(":")
-    protocol: int | None = TCP
+    protocol = TCP
     if colon:
-        protocol = int(name) if name.isdecimal() and len(name) < 4 and int(name) < 256 else protocol_number(name)
+        protocol = parse_protocol(name)
     else:
         ports = name
     if not protocol:
@@ -166,14 +166,14 @@ def elements(text: str, one: IpSet) -> Iterator[Element]:
     optional = one.type.name == "bitmap:ip,mac"
     if len(words) != len(parts) and not (optional and len(words) == 1):
         raise Refusal(f"`{text}' has {len(words)} parts: {one.type.name} expects {','.join(parts)}")
-    choices: list[list[dict[str, object]]] = []
+    choices: list[list[dict[str, Any]]] = []
     for place, (word, part) in enumerate(zip(words, parts, strict=False)):
         choices.append(list(_choices(word, part, place, one)))
     for chosen in itertools.product(*choices):
-        fields: dict[str, object] = {}
+        fields: dict[str, Any] = {}
         for choice in chosen:
             fields.update(choice)
-        element = Element(**fields)  # type: ignore[arg-type]
+        element = Element(**fields)
         check(element, one)
         yield element
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fastfw.ruleset.address import FULL_MASK, parse_host, prefix_mask
+from fastfw.ruleset.ctype import BLANKS
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.numbers import UINT16, UINT32, UINT64, parse_number
 from fastfw.sets.elements import elements, range_of
@@ -22,7 +23,8 @@ BITMAP_LIMIT = 65536
 BY_ADDRESS = "bitmap:ip,mac"
 """The type that has each address once, with or without a hardware address."""
 
-_WORD = re.compile(r'"[^"]*"?|[^\s"]+')
+# Only in front of a line are other blanks than these passed over.
+_WORD = re.compile(r'"[^"]*"?|[^ \t\r"]+')
 _MARK = re.compile(r"(0x[0-9a-fA-F]{1,8})(?:/(0x[0-9a-fA-F]{1,8}))?")
 _PRIORITY = re.compile(r"([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})")
 
@@ -39,10 +41,11 @@ class Words:
     """The words of a line, taken one after another. `place` is the last one's column, from 1."""
 
     def __init__(self, line: str) -> None:
-        self.items = [(found[0], found.start() + 1) for found in _WORD.finditer(line)]
+        first = len(line) - len(line.lstrip(BLANKS))
+        self.items = [(found[0], found.start() + 1) for found in _WORD.finditer(line, first)]
         self.next = 0
         self.place = 1
-        self.end = len(line.rstrip()) + 1
+        self.end = len(line.rstrip(" \t\r")) + 1
 
     def more(self) -> bool:
         """Whether there is another."""
@@ -62,7 +65,7 @@ def read(text: str, sets: Sets) -> None:
     """Carry out a text's lines. SetError: the first of them that cannot be."""
     for number, line in enumerate(text.split("\n"), 1):
         words = Words(line)
-        if not words.more() or line.lstrip().startswith("#") or line.strip() == "COMMIT":
+        if not words.more() or line.lstrip(BLANKS).startswith("#") or line.strip(BLANKS) == "COMMIT":
             continue
         try:
             _carry_out(words, sets)
@@ -86,11 +89,11 @@ def _carry_out(words: Words, sets: Sets) -> None:
         _create(words, sets, exist)
         return
     if command == "flush" and not words.more():
-        for one in sets:
-            one.elements.clear()
+        for each in sets:
+            each.elements.clear()
         return
     name = words.take("a set's name")
-    one = sets.by_name.get(name)  # type: ignore[assignment]
+    one = sets.by_name.get(name)
     if one is None:
         raise Refusal(f"set `{name}' has not been created")
     if command == "flush":

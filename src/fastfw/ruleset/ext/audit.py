@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Option, Site, Target
 from fastfw.ruleset.ext.values import keyword, number, show_number, show_plain, show_text, text
-from fastfw.ruleset.numbers import UINT16, UINT32
+from fastfw.ruleset.numbers import UINT16, UINT32, UINT64
 
 AUDIT_TYPES = {"accept": 0, "drop": 1, "reject": 2}
 _AUDIT_NAMES = {number: name for name, number in AUDIT_TYPES.items()}
@@ -43,12 +45,20 @@ class Checksum(Target):
     options: ClassVar[tuple[Option, ...]] = (Option("checksum-fill", "fill", required=True),)
 
 
+# As scanf(3) reads: what follows is passed over.
+_HEXADECIMAL = r"\s*([+-]?)(?=[0-9a-fA-F])(?:0[xX])?([0-9a-fA-F]*)"
+_CLASS = re.compile(f"{_HEXADECIMAL}:{_HEXADECIMAL}", re.ASCII)
+
+
 def _class(text: str, context: Context) -> int:
-    major, _, minor = text.partition(":")
-    try:
-        return (int(major, 16) << 16 & UINT32) | (int(minor, 16) & UINT16)
-    except ValueError:
-        raise Refusal(f"bad class `{text}': expected hexadecimal MAJOR:MINOR") from None
+    found = _CLASS.match(text)
+    if found is None:
+        raise Refusal(f"bad class `{text}': expected hexadecimal MAJOR:MINOR")
+    major, minor = (
+        min(int(digits or "0", 16), UINT64) * (-1 if sign == "-" else 1)
+        for sign, digits in (found.group(1, 2), found.group(3, 4))
+    )
+    return (major << 16 & UINT32) | (minor & UINT16)
 
 
 def _show_class(value: int, family: int) -> str:
@@ -100,7 +110,7 @@ FOREVER = UINT32
 
 
 def _delay(text: str, context: Context) -> int:
-    return FOREVER if text.lower() == "inf" else int(number(UINT32)(text, context))
+    return FOREVER if lower(text) == "inf" else int(number(UINT32)(text, context))
 
 
 def _show_delay(value: int, family: int) -> str:

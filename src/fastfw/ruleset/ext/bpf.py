@@ -70,7 +70,9 @@ def _unwritten(program: tuple[Instruction, ...]) -> str:
     return ""
 
 
-_INSTRUCTION = re.compile(r"\s*([0-9]{1,20})\s+([0-9]{1,20})\s+([0-9]{1,20})\s+(-?[0-9]{1,20})")
+_INSTRUCTION = re.compile(
+    r"\s*([+-]?[0-9]{1,20})\s+([+-]?[0-9]{1,20})\s+([+-]?[0-9]{1,20})\s+([+-]?[0-9]{1,20})", re.ASCII
+)
 _WIDTHS = (16, 8, 8, 32)
 
 

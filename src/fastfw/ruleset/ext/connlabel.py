@@ -8,13 +8,13 @@ from typing import ClassVar
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option, Site
 from fastfw.ruleset.ext.values import number
-from fastfw.ruleset.numbers import UINT16
+from fastfw.ruleset.numbers import UINT16, strtoul
 
 LABEL_LIMIT = 127
 
 
 def _label(text: str, context: Context) -> int:
-    if not text[:1].isdecimal():
+    if strtoul(text) is None:
         raise Refusal(f"`{text}' is not a label's number; names are not looked up")
     return int(number(UINT16)(text, context))
 

@@ -11,6 +11,7 @@ from fastfw.ruleset.ext.values import (
     Range,
     any_port_range,
     bits,
+    connection_direction,
     host_mask,
     number_range,
     protocol,
@@ -30,12 +31,6 @@ HostMask = tuple[int, int]
 
 def _protocol(text: str, context: Context) -> int:
     return int(protocol(text, context))
-
-
-def _direction(text: str, context: Context) -> str:
-    if text.upper() not in ("ORIGINAL", "REPLY"):
-        raise Refusal(f"unknown direction `{text}': expected ORIGINAL or REPLY")
-    return text.upper()
 
 
 def _show_ports(value: Range, family: int) -> str:
@@ -110,7 +105,7 @@ class Conntrack(Match):
         _ports("repldstport"),
         Option("ctstatus", "status", bits(STATUSES | {"NONE": 0}, "status"), _show_status, "status_invert"),
         Option("ctexpire", "expire", number_range(UINT32), show_range, "expire_invert"),
-        Option("ctdir", "direction", _direction, _show_direction),
+        Option("ctdir", "direction", connection_direction, _show_direction),
     )
 
     def finish(self, context: Context) -> None:

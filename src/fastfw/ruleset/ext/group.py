@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option, Parser, Printer, Site
-from fastfw.ruleset.numbers import UINT32, masked_text, parse_masked
+from fastfw.ruleset.numbers import UINT32, masked_text, parse_masked, strtoul
 
 Masked = tuple[int, int]
 
@@ -18,7 +18,7 @@ REALMS = {"cosmos": 0}
 
 def _named(names: dict[str, int]) -> Parser:
     def parse(text: str, context: Context) -> Masked:
-        if text[:1].isdecimal():
+        if strtoul(text) is not None:
             return parse_masked(text)
         if text not in names:
             raise Refusal(f"unknown name `{text}': expected value[/mask] or {', '.join(names)}")

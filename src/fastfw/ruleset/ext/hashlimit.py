@@ -22,8 +22,8 @@ NAME_LIMIT = 254
 
 MODES = {"srcip": 2, "srcport": 8, "dstip": 1, "dstport": 4}
 
-_BYTES = re.compile(r"\s*([0-9]+)([a-z]?)b/s")
-_BURST = re.compile(r"\s*([0-9]{1,18})(kb|mb)?")
+_BYTES = re.compile(r"\s*\+?([0-9]+)([a-z]?)b/s", re.ASCII)
+_BURST = re.compile(r"\s*([0-9]{1,18})(kb|mb)?", re.ASCII)
 _FACTORS = {"k": 1024, "m": 1024 * 1024}
 _UNIT_BYTES = (("mb", 1024 * 1024), ("kb", 1024))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import Range
@@ -94,7 +95,7 @@ ICMPV6: dict[str, Message] = {
 
 def _message(text: str, names: Mapping[str, Message]) -> Message:
     """`type[/code[:code]]`, or a name or the beginning of one, in any case."""
-    low = text.lower()
+    low = lower(text)
     found = [name for name in names if name.lower().startswith(low)]
     if len(found) == 1:
         return names[found[0]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fastfw.ruleset.address import address_text, network_text, parse_plain
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import Range, host_mask, number, number_range, show_number, show_range
@@ -252,7 +253,7 @@ ALL_TYPES: Range = (0, UINT8)
 
 def _mobility_type(text: str) -> int:
     """A name, the beginning of one, or a number."""
-    low = text.lower()
+    low = lower(text)
     exact = MOBILITY.get(low)
     if exact is not None:
         return exact

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import upper
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import (
     any_port,
+    connection_direction,
     host_mask,
     parse_protocol,
     show_host_mask,
@@ -30,15 +32,9 @@ def _port(text: str, context: Context) -> int:
 
 
 def _method(text: str, context: Context) -> str:
-    if text.upper() not in METHODS:
+    if upper(text) not in METHODS:
         raise Refusal(f"unknown method `{text}': expected {', '.join(METHODS)}")
-    return text.upper()
-
-
-def _direction(text: str, context: Context) -> str:
-    if text.upper() not in ("ORIGINAL", "REPLY"):
-        raise Refusal(f"unknown direction `{text}': expected ORIGINAL or REPLY")
-    return text.upper()
+    return upper(text)
 
 
 @dataclass(slots=True)
@@ -66,7 +62,7 @@ class Ipvs(Match):
         Option("vproto", "proto", _proto, show_number, "proto_invert"),
         Option("vaddr", "address", host_mask, show_host_mask, "address_invert"),
         Option("vport", "port", _port, show_number, "port_invert"),
-        Option("vdir", "direction", _direction, show_plain),
+        Option("vdir", "direction", connection_direction, show_plain),
         Option("vmethod", "method", _method, show_plain, "method_invert"),
         Option("vportctl", "control_port", _port, show_number, "control_port_invert"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option, Site
 from fastfw.ruleset.ext.values import number, show_number
@@ -22,7 +23,7 @@ def parse_rate(text: str, scale: int = SCALE) -> int:
     count, slash, unit = text.partition("/")
     seconds = 1
     if slash:
-        seconds = next((s for word, s in _SECONDS.items() if unit and word.startswith(unit.lower())), 0)
+        seconds = next((s for word, s in _SECONDS.items() if unit and word.startswith(lower(unit))), 0)
     rate = atoi(count) & UINT32
     if not rate or not seconds:
         raise Refusal(f"bad rate `{text}': expected a number and /second, /minute, /hour or /day")
@@ -45,7 +46,7 @@ def rate_text(interval: int, scale: int = SCALE) -> str:
 
 def unit_of(text: str) -> int:
     """The seconds of a rate's unit; 1 without one."""
-    unit = text.partition("/")[2].lower()
+    unit = lower(text.partition("/")[2])
     return next((seconds for word, seconds in _SECONDS.items() if unit and word.startswith(unit)), 1)
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option, Site, Target
 from fastfw.ruleset.ext.values import number, text
@@ -21,14 +22,14 @@ _UNITS = (
     | {f"{letter}bps": 8 * 1000.0**power for power, letter in enumerate("kmgt", 1)}
     | {f"{letter}ibps": 8 * 1024.0**power for power, letter in enumerate("kmgt", 1)}
 )
-_RATE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)([a-z]*)")
+_RATE = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)([a-z]*)", re.ASCII)
 
 
 def _rate(text: str, context: Context) -> int:
     """Bytes a second; a number without a unit counts bits."""
     if not text:
         return 0
-    found = _RATE.fullmatch(text.lower())
+    found = _RATE.fullmatch(lower(text))
     factor = _UNITS.get(found[2] or "bit") if found else None
     if found is None or factor is None:
         raise Refusal(f"`{text}' is not a rate: expected a number and bit, kbit, mbit, Bps, kBps, ...")
@@ -130,12 +131,12 @@ class RateEst(Match):
 
 _SECONDS = {"": 1, "us": 1, "usec": 1, "usecs": 1, "ms": 1000, "msec": 1000, "msecs": 1000}
 _SECONDS |= {"s": 1000000, "sec": 1000000, "secs": 1000000}
-_TIME = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)([a-z]*)")
+_TIME = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)([a-z]*)", re.ASCII)
 
 
 def _time(text: str, context: Context) -> int:
     """Microseconds; also the unit of a bare number."""
-    found = _TIME.fullmatch(text.lower())
+    found = _TIME.fullmatch(lower(text))
     factor = _SECONDS.get(found[2]) if found else None
     if found is None or factor is None:
         raise Refusal(f"`{text}' is not a time: expected a number and s, ms or us")

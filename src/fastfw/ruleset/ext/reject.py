@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Option, Site, Target
 from fastfw.ruleset.ext.values import show_plain
@@ -37,7 +38,7 @@ DEFAULT = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 
 
 def _answer(text: str, context: Context) -> str:
-    low = text.lower()
+    low = lower(text)
     answers = ANSWERS[context.family]
     for name, other in answers.items():
         if name.startswith(low) or other.startswith(low):

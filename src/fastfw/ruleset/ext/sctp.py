@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower, upper
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import Range, port_range, show_range
@@ -57,7 +58,7 @@ def _flags(kind: int, letters: str) -> tuple[int, int]:
     known = FLAGS.get(kind, "")
     mask = value = 0
     for letter in letters:
-        at = known.find(letter.upper())
+        at = known.find(upper(letter))
         if at < 0 or letter == "-":
             raise Refusal(f"chunk type {_NAMES[kind]} has no flag `{letter}'")
         bit = 1 << (7 - at)
@@ -68,12 +69,12 @@ def _flags(kind: int, letters: str) -> tuple[int, int]:
 
 def _chunks(text: str, context: Context) -> Chunks:
     mode, listed = text.split("\0")
-    mode = mode.lower()
+    mode = lower(mode)
     if mode not in ("any", "all", "only"):
         raise Refusal(f"bad match type `{mode}': expected any, all or only")
-    if listed.upper() == "ALL":
+    if upper(listed) == "ALL":
         return Chunks(mode, EVERY)
-    if listed.upper() == "NONE":
+    if upper(listed) == "NONE":
         return Chunks(mode, frozenset())
     types: set[int] = set()
     flags: dict[int, tuple[int, int]] = {}
@@ -81,7 +82,7 @@ def _chunks(text: str, context: Context) -> Chunks:
         if not part:
             continue
         name, colon, letters = part.partition(":")
-        kind = CHUNKS.get(name.upper())
+        kind = CHUNKS.get(upper(name))
         if kind is None:
             raise Refusal(f"unknown SCTP chunk `{name}': expected {', '.join(CHUNKS)}, ALL or NONE")
         types.add(kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import BLANKS, lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import number
@@ -21,13 +22,15 @@ def _mode(text: str, context: Context) -> str:
 
 
 def _probability(text: str, context: Context) -> int:
+    """As strtod(3) reads it; what is no number at all, "nan", is 0."""
     try:
-        value = float.fromhex(text) if text.lower().lstrip(" +-").startswith("0x") else float(text.replace("_", "x"))
+        bare = lower(text.lstrip(BLANKS))
+        value = float.fromhex(bare) if bare.lstrip("+-").startswith("0x") else float(bare.replace("_", "x"))
     except (ValueError, OverflowError):
         value = -1.0
-    if not 0 <= value <= 1 or text != text.rstrip():
+    if value < 0 or value > 1 or not text.isascii() or text.endswith(tuple(BLANKS)):
         raise Refusal(f"`{text}' is not a probability from 0 to 1")
-    return int(value * ONE + 0.5)
+    return int(value * ONE + 0.5) if value == value else 0
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import upper
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import Range, number, port_range, show_number, show_range
@@ -20,7 +21,7 @@ def _flag_bits(text: str) -> int:
     value = 0
     for word in text.split(","):
         if word:
-            bit = _WORDS.get(word.upper())
+            bit = _WORDS.get(upper(word))
             if bit is None:
                 raise Refusal(f"unknown TCP flag `{word}': expected {', '.join(_WORDS)}")
             value |= bit

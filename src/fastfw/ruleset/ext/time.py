@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
-from fastfw.ruleset.numbers import UINT32
+from fastfw.ruleset.numbers import UINT32, strtoul
 
 LAST_DATE = 0x7FFFFFFF
 LAST_TIME = 86_399
@@ -19,8 +19,8 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # Pieces may be empty, which is 0, and have blanks or a plus sign in front, as strtoul(3) has it.
 _PIECE = r"(\s*\+?[0-9]{1,4}|)"
-_DATE = re.compile(rf"{_PIECE}(?:-{_PIECE}(?:-{_PIECE}(?:T{_PIECE}(?::{_PIECE}(?::{_PIECE})?)?)?)?)?")
-_TIME = re.compile(rf"{_PIECE}:{_PIECE}(?::{_PIECE})?")
+_DATE = re.compile(rf"{_PIECE}(?:-{_PIECE}(?:-{_PIECE}(?:T{_PIECE}(?::{_PIECE}(?::{_PIECE})?)?)?)?)?", re.ASCII)
+_TIME = re.compile(rf"{_PIECE}:{_PIECE}(?::{_PIECE})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,10 +64,10 @@ def _monthdays(text: str, context: Context) -> int:
     days = 0
     for part in text.split(","):
         if part:
-            day = part[:2].lstrip()
-            if not day.isdecimal() or not day.isascii() or int(day) > 31:
+            day = strtoul(part[:2])
+            if day is None or day[1] or day[0] > 31:
                 raise Refusal(f"`{part}' is not a day from 1 to 31")
-            days |= 1 << int(day)
+            days |= 1 << day[0]
     return days & ALL_MONTHDAYS
 
 
@@ -78,8 +78,9 @@ def _weekdays(text: str, context: Context) -> int:
     if not parts[-1]:
         parts.pop()
     for part in parts:
-        if part.isdecimal() and part.isascii() and int(part[:9]):
-            number = int(part[:9])
+        found = strtoul(part)
+        if found is not None and found[0] and not found[1]:
+            number = found[0]
         else:
             number = next((n for n, name in enumerate(DAYS, 1) if part[:2] == name[:2]), 0)
             if not number:

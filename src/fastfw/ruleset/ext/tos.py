@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import lower
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option, Target
 from fastfw.ruleset.ext.values import number
@@ -28,7 +29,7 @@ def _tos(text: str, context: Context) -> Masked:
     value = strtoul(text)
     if value is not None and value[0] <= UINT8:
         return parse_masked(text, UINT8)
-    symbol = SYMBOLS.get(text.lower())
+    symbol = SYMBOLS.get(lower(text))
     if symbol is None:
         raise Refusal(f"`{text}' is neither value[/mask] from 0 to 255 nor one of {', '.join(SYMBOLS)}")
     return symbol, SYMBOL_MASK

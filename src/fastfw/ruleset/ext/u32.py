@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastfw.ruleset.ctype import BLANKS
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Match, Option
 from fastfw.ruleset.ext.values import Range
@@ -16,8 +17,8 @@ LIMIT = 10
 
 Step = tuple[str, int]
 
-_OPERATOR = re.compile(r"\s*(&&|<<|>>|[&@=])")
-_NUMBER = re.compile(r"\s*(0[xX][0-9a-fA-F]+|[0-9]+)")
+_OPERATOR = re.compile(r"\s*(&&|<<|>>|[&@=])", re.ASCII)
+_NUMBER = re.compile(r"\s*\+?(0[xX][0-9a-fA-F]+|[0-9]+)", re.ASCII)
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,14 +50,14 @@ class _Scanner:
         return found[1]
 
     def take(self, token: str) -> bool:
-        rest = self.text[self.at :].lstrip()
+        rest = self.text[self.at :].lstrip(BLANKS)
         if not rest.startswith(token):
             return False
         self.at = len(self.text) - len(rest) + len(token)
         return True
 
     def done(self) -> bool:
-        return not self.text[self.at :].strip()
+        return not self.text[self.at :].strip(BLANKS)
 
 
 def _ranges(scanner: _Scanner) -> tuple[Range, ...]:

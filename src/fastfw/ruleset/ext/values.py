@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from fastfw.ruleset import numbers
 from fastfw.ruleset.address import FULL_MASK, address_text, mask_length, parse_host, parse_mask
+from fastfw.ruleset.ctype import is_digits, lower, upper
 from fastfw.ruleset.errors import Refusal
 from fastfw.ruleset.ext.base import Context, Parser, Printer
 from fastfw.ruleset.names import protocol_number, service_port
@@ -69,7 +70,7 @@ def show_masked(value: tuple[int, int], family: int) -> str:
 
 def parse_port(text: str, protocol: str | None) -> int:
     """A port's number or service name. Refusal: neither."""
-    if text.isdecimal() and text.isascii() and len(text) < 6 and text[0] != "0":
+    if is_digits(text) and len(text) < 6 and text[0] != "0":
         port = int(text)
         if port <= 0xFFFF:
             return port
@@ -138,6 +139,13 @@ def parse_protocol(text: str) -> int:
     return known
 
 
+def connection_direction(text: str, context: Context) -> str:
+    """A direction of a connection, in any case."""
+    if upper(text) not in ("ORIGINAL", "REPLY"):
+        raise Refusal(f"unknown direction `{text}': expected ORIGINAL or REPLY")
+    return upper(text)
+
+
 def text(limit: int, low: int = 0, high: int | None = None) -> Parser:
     """A text of `low` to `high` bytes, of which the first `limit` are kept, as the kernel's field holds them."""
 
@@ -154,7 +162,7 @@ def keyword(words: Mapping[str, int], what: str) -> Parser:
     """One word of a table, in any case, as its number."""
 
     def parse(text: str, context: Context) -> int:
-        value = words.get(text.lower())
+        value = words.get(lower(text))
         if value is None:
             raise Refusal(f"unknown {what} `{text}': expected {', '.join(words)}")
         return value
@@ -166,7 +174,7 @@ def bits(words: Mapping[str, int], what: str, abbreviated: bool = True) -> Parse
     """A comma-separated list of words in any case (or their beginnings) as the OR of their bits."""
 
     def one(text: str) -> int:
-        low = text.lower()
+        low = lower(text)
         for word, bit in words.items():
             name = word.lower()
             if (name.startswith(low) if abbreviated else name == low) and low:

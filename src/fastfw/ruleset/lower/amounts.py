@@ -11,6 +11,7 @@ from fastfw.core.rates import RateBit
 from fastfw.ruleset.address import FULL_MASK
 from fastfw.ruleset.ext import connbytes as connbytes_words
 from fastfw.ruleset.ext.connbytes import ConnBytes
+from fastfw.ruleset.ext.connlabel import ConnLabel
 from fastfw.ruleset.ext.connlimit import ConnLimit
 from fastfw.ruleset.ext.hashlimit import MODES, HashLimit, bytes_of
 from fastfw.ruleset.ext.hashlimit import credits_of as packet_credits
@@ -109,6 +110,12 @@ def hashlimit(match: HashLimit, assembly: Assembly) -> Iterator[Predicate]:
     yield predicate("RATE", number, bits | int(RateBit.RATE_ABOVE) * match.above)
 
 
+def connlabel(match: ConnLabel, assembly: Assembly) -> Iterator[Predicate]:
+    """A connection's label, which asking may set."""
+    assembly.wants_labels = True
+    yield predicate("LABEL", match.label, int(match.set), invert=match.invert)
+
+
 def connlimit(match: ConnLimit, assembly: Assembly) -> Iterator[Predicate]:
     """Connections of a host or network, each rule's own count."""
     assembly.crowds.append((secrets.randbits(64), *_mask_words(match.length, assembly.family)))
@@ -176,6 +183,7 @@ def time(match: Time, assembly: Assembly) -> Iterator[Predicate]:
 
 AMOUNTS: dict[type, Callable[[Any, Assembly], Iterator[Predicate]]] = {
     ConnBytes: connbytes,
+    ConnLabel: connlabel,
     ConnLimit: connlimit,
     HashLimit: hashlimit,
     Limit: limit,

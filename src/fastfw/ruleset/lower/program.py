@@ -82,6 +82,7 @@ class Assembly:
     status_mask: int = 0
     looks_at_connmark: bool = False
     wants_accounting: bool = False
+    wants_labels: bool = False
     traces: bool = False
     rewrites: bool = False
     notices: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -15,14 +15,16 @@ from fastfw.ruleset.ext.connsecmark import ConnSecMark, SecMark
 from fastfw.ruleset.ext.ct import Ct, NoTrack
 from fastfw.ruleset.ext.dscp import SetDscp
 from fastfw.ruleset.ext.ecn import SetEcn
+from fastfw.ruleset.ext.hmark import HMark
 from fastfw.ruleset.ext.log import Log
 from fastfw.ruleset.ext.mark import SetMark
+from fastfw.ruleset.ext.nat import Dnpt, Snpt
 from fastfw.ruleset.ext.nflog import NfLog, NfQueue
 from fastfw.ruleset.ext.rateest import RateEstTarget
 from fastfw.ruleset.ext.reject import DEFAULT, Reject
 from fastfw.ruleset.ext.set import SetTarget
 from fastfw.ruleset.ext.standard import Accept, Drop, Queue, Return
-from fastfw.ruleset.ext.synproxy import Tee
+from fastfw.ruleset.ext.synproxy import SynProxy, Tee, TProxy
 from fastfw.ruleset.ext.tcpmss import SetTcpMss, TcpOptStrip
 from fastfw.ruleset.ext.tos import SetTos
 from fastfw.ruleset.ext.ttl import SetHl, SetTtl
@@ -119,6 +121,33 @@ def trace(target: Trace, assembly: Assembly) -> Act:
     return ACTIONS["TRACE"], 0, 0, 0
 
 
+def synproxy(target: SynProxy, assembly: Assembly) -> Act:
+    """Nobody is answered here, so that a handshake goes no further than its first segment."""
+    holds = assembly.declared.assume.get(target.name)
+    if holds is None:
+        assembly.notice(
+            "target `SYNPROXY' answers nobody here: the segments that it would keep to itself are dropped, unless it is"
+            " told to be left out"
+        )
+    return (ACTIONS["NEXT"] if holds is False else ACTIONS["SYNPROXY"]), 0, 0, 0
+
+
+def tproxy(target: TProxy, assembly: Assembly) -> Act:
+    """What a socket of the host takes is marked and accepted, and what none takes is dropped."""
+    holds = assembly.declared.assume.get(target.name)
+    if holds is None:
+        assembly.notice("target `TPROXY' is taken to find no socket, and drops, unless told otherwise")
+    return (ACTIONS["TAKE"], 0, *target.mark) if holds else (ACTIONS["DROP"], 0, 0, 0)
+
+
+def _kept(reason: str) -> Callable[[Any, Assembly], Act]:
+    def lower(target: Any, assembly: Assembly) -> Act:
+        assembly.notice(f"target `{target.name}' is kept but not carried out: {reason}")
+        return ACTIONS["NEXT"], 0, 0, 0
+
+    return lower
+
+
 def _log(kind: LogKind) -> Callable[[Any, Assembly], Act]:
     act = (ACTIONS["LOG"], 0, int(kind), 0)
     return lambda target, assembly: act
@@ -140,7 +169,9 @@ TARGETS: dict[type, Callable[[Any, Assembly], Act]] = {
     Classify: _plain("NEXT"),
     ConnSecMark: _plain("NEXT"),
     Ct: ct,
+    Dnpt: _kept("addresses are not rewritten here"),
     Drop: _plain("DROP"),
+    HMark: _kept("marks stay as they are"),
     IdleTimer: _plain("NEXT"),
     Led: _plain("NEXT"),
     Log: _log(LogKind.LOG_RULE),
@@ -161,6 +192,9 @@ TARGETS: dict[type, Callable[[Any, Assembly], Act]] = {
     SetTcpMss: mss,
     SetTos: tos,
     SetTtl: hops,
+    Snpt: _kept("addresses are not rewritten here"),
+    SynProxy: synproxy,
+    TProxy: tproxy,
     TcpOptStrip: strip,
     Tee: _plain("NEXT"),
     Trace: trace,
