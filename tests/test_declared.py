@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+from tests.traffic import packets as p
 
 import fastfw
 from fastfw.declared import DeclarationError, Fib, declare, parse_local, parse_route
@@ -23,6 +24,21 @@ def test_an_address_brings_its_network_and_broadcast() -> None:
     assert kinds("192.0.2.1/31") == [("local", "192.0.2.1/32"), ("unicast", "192.0.2.0/31")]
     assert kinds("2001:db8::1/64") == [("local", "2001:db8::1/128"), ("unicast", "2001:db8::/64")]
     assert [route.devices for route in parse_local("192.0.2.1/32%eth0")] == [("eth0",)]
+
+
+def test_broadcast_addresses_have_their_networks_masks() -> None:
+    """Of every IPv4 network of more than two addresses; helpers see them of what the host itself sends."""
+    told = declare(["192.0.2.1/24", "10.9.0.1/20%eth1", "192.0.2.9/25", "10.0.0.1", "10.1.0.1/31", "2001:db8::1/64"])
+    found = {str(ipaddress.ip_address(one)): str(ipaddress.ip_address(mask)) for one, mask in told.broadcasts.items()}
+    assert found == {
+        "192.0.2.255": "255.255.255.0",
+        "10.9.15.255": "255.255.240.0",
+        "192.0.2.127": "255.255.255.128",
+    }
+    for hook, awaited in (("OUTPUT", 1), ("FORWARD", 0)):
+        engine = fastfw.Engine(local=["192.0.2.1/24"], helpers=["snmp"])
+        engine.decide(p.udp_packet(p.address("192.0.2.1"), p.address("192.0.2.255"), 5000, 161, b"?"), hook=hook)
+        assert len(list(engine.expectations())) == awaited
 
 
 def test_routes_are_read_as_they_are_printed() -> None:

@@ -75,6 +75,10 @@ def test_nobody_watches() -> None:
     engine.settings["nf_conntrack_events"] = 0
     engine.decide(down(SYN | ACK, 499, 100), now=NOW)
     assert engine.events() == ([], 0)
+    engine.settings["nf_conntrack_events"] = 1
+    engine.watch(0)
+    engine.flush()
+    assert engine.events() == ([], 0)
 
 
 def test_slow_readers_lose_the_oldest() -> None:

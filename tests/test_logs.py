@@ -93,6 +93,20 @@ def test_a_record_names_the_ruleset_it_was_made_by() -> None:
     ]
 
 
+def test_records_of_old_rulesets_are_no_more_than_there_is_room_for() -> None:
+    """What waits across replacements is bounded like what waits behind one ruleset; with no room nothing is noted."""
+    fw = engine(room=3)
+    for number in range(4):
+        fw.decide(p.tcp_packet(A, B, 40000 + number, 80, SYN), now=2 * number)
+        fw.decide(p.tcp_packet(A, B, 41000 + number, 80, SYN), now=2 * number + 1)
+        fw.replace(rules4=fastfw.Ruleset.parse(RULES))
+    records, lost = fw.logs()
+    assert ([record.time_ns for record in records], lost) == ([6, 7], 6)
+    fw.watch_logs(room=0)
+    fw.decide(p.tcp_packet(A, B, 50000, 80, SYN), now=9)
+    assert fw.logs() == ([], 0)
+
+
 def test_every_packet_is_told_of_and_counters_stay_the_same() -> None:
     """Packets of established connections are logged each; what rules count does not depend on who reads."""
     packets = generate(77, 3_000)

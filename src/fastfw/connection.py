@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Any
 
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.terms import Status
@@ -36,7 +37,8 @@ class Connection:
 
     Addresses are packed, 4 or 16 bytes in network order, from the original direction's point of view; ports are
     numbers. For ICMP `source_port` is the identifier and `destination_port` is type << 8 | code of the request.
-    `timeout` and `age` are seconds; `accounting` is (packets, bytes) of either direction, if they are counted.
+    `timeout` and `age` are seconds; `accounting` is (packets, bytes) of either direction, if they are counted;
+    `tags` are SCTP's verification tags (RFC 9260 section 3.1) of packets in either direction, 0 where not known.
     """
 
     family: int
@@ -55,6 +57,7 @@ class Connection:
     accounting: tuple[tuple[int, int], tuple[int, int]] | None = None
     age: int | None = None
     gre_timeouts: tuple[int, int] = (0, 0)
+    tags: tuple[int, int] = (0, 0)
 
     @property
     def assured(self) -> bool:
@@ -118,17 +121,17 @@ class Connection:
 
 
 def from_entry(
-    row: tuple,  # type: ignore[type-arg]
+    row: tuple[Any, ...],
     index: int,
     now: int,
     helper_names: list[str],
-    counted: tuple | None = None,  # type: ignore[type-arg]
+    counted: tuple[Any, ...] | None = None,
 ) -> Connection:
     """A Connection from one record of `core.snapshot.entries` at time `now` (ns).
 
     `row` is of dtype ENTRY and `counted` of dtype EXTRA, as tuples; None where the engine counts nothing.
     """
-    lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, private, _master, state, helper = row
+    lo, hi, lo_port, hi_port, zone, protocol, family, expires, status, mark, private, _master, state, helper, _ = row
     size = 4 if family == 4 else 16
     ends = [(lo[:size], lo_port), (hi[:size], hi_port)]
     if status & Status.STATUS_ORIGIN_HI:
@@ -161,6 +164,7 @@ def from_entry(
         accounting=accounting,
         age=(now - counted[2]) // 1_000_000_000 if counted and status & Status.STATUS_TIMED else None,
         gre_timeouts=struct.unpack_from("=II", private) if protocol == GRE else (0, 0),
+        tags=struct.unpack_from(">II", private) if protocol == SCTP else (0, 0),
     )
 
 
@@ -218,7 +222,7 @@ def _address(packed: bytes) -> str:
 
 
 def from_expect(
-    row: tuple,  # type: ignore[type-arg]
+    row: tuple[Any, ...],
     now: int,
     helper_names: list[str],
     class_names: Sequence[Sequence[str]] = (),
@@ -258,7 +262,8 @@ EVENT_REASONS = ("", "timeout", "closed", "reopened", "evicted", "deleted", "ref
 class Event:
     """What happened to a connection: NEW, UPDATE or DESTROY, and why it ended; `time` is the engine's clock, ns.
 
-    `changed` names what an UPDATE tells of: "reply" (the first), "assured", "protoinfo" (the protocol's state).
+    `changed` names what an UPDATE tells of: "reply" (the first), "assured", "protoinfo" (the protocol's state),
+    "helper", "mark", "label"; of a NEW the last two, where its first packet's rules have set them.
     """
 
     kind: str
@@ -268,16 +273,45 @@ class Event:
     changed: tuple[str, ...] = ()
 
 
-CHANGES = {8: "reply", 16: "assured", 32: "protoinfo"}
+@dataclass(frozen=True, slots=True)
+class ExpectationEvent:
+    """What happened to an expectation: NEW or DESTROY; `master` is the connection that announced it, as it was."""
+
+    kind: str
+    time: int
+    expectation: Expectation
+    master: Connection
+
+
+CHANGES = {8: "reply", 16: "assured", 32: "protoinfo", 64: "helper", 128: "mark", 1024: "label"}
 
 
 def changes(bits: int) -> tuple[str, ...]:
-    """The names of core.conntrack's TELL_... bits that an update may have."""
+    """The names of core.conntrack's TELL_... bits that an event may have."""
     return tuple(name for bit, name in CHANGES.items() if bits & bit)
 
 
-def from_event(row: tuple, helper_names: list[str]) -> Event:  # type: ignore[type-arg]
+def from_event(row: tuple[Any, ...], helper_names: list[str]) -> Event:
     """An Event from one record of `core.snapshot.take_events`, of dtype EVENT, as a tuple."""
     moment, kind, why, what, entry, extra = row
     connection = from_entry(entry, 0, moment, helper_names, extra)
     return Event(EVENT_KINDS[kind], EVENT_REASONS[why], moment, connection, changes(what))
+
+
+EXPECTATION_EVENT_KINDS = {1: "NEW", 2: "DESTROY"}
+
+
+def from_expectation_event(
+    event: tuple[Any, ...],
+    helper_names: list[str],
+    class_names: Sequence[Sequence[str]] = (),
+) -> ExpectationEvent:
+    """An ExpectationEvent from one record of `core.snapshot.take_events` of expectations, of dtype EXPECTATION_EVENT,
+    as a tuple."""
+    moment, kind, master, expectation = event
+    return ExpectationEvent(
+        EXPECTATION_EVENT_KINDS[kind],
+        moment,
+        from_expect(expectation, moment, helper_names, class_names),
+        from_entry(master, expectation[11], moment, helper_names),
+    )

@@ -18,8 +18,11 @@ HOST_TYPES = ("local", "broadcast", "anycast", "multicast")
 
 WITHOUT_WAY = ("blackhole", "unreachable", "prohibit")
 
-ASSUMABLE = ("bpf", "cgroup", "cpu", "ipvs", "osf", "owner", "policy", "rateest", "realm", "rpfilter", "socket", "time")
-"""Matches of which at least some forms are the host's own knowledge."""
+ASSUMABLE = (
+    *("bpf", "cgroup", "cpu", "ipvs", "osf", "owner", "policy", "rateest", "realm", "rpfilter", "socket", "time"),
+    *("SYNPROXY", "TPROXY"),
+)
+"""Matches of which at least some forms are the host's own knowledge, and targets whose effect is."""
 
 _WITH_WORD = ("via", "dev", "proto", "metric", "table", "scope", "src", "pref", "mtu", "advmss", "weight", "realm")
 _FLAGS = ("onlink", "linkdown", "dead", "pervasive")
@@ -157,13 +160,27 @@ class Fib:
 
 @dataclass(slots=True)
 class Declared:
-    """What was declared; `zone` in minutes east of UTC, None: not told."""
+    """What was declared; `zone` in minutes east of UTC, None: not told. `broadcasts` are the local networks' broadcast
+    addresses with their masks, 4 bytes each."""
 
     fib: dict[int, Fib]
     has_local: bool = False
+    broadcasts: dict[bytes, bytes] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     assume: dict[str, bool] = field(default_factory=dict)
     zone: int | None = None
+
+
+def broadcasts(told: Iterable[Route]) -> dict[bytes, bytes]:
+    """The broadcast addresses of the networks that local addresses lie in, with their masks; of two networks with the
+    same one the first declared counts."""
+    found: dict[bytes, bytes] = {}
+    network = None
+    for route in told:  # a network's broadcast address stands right behind it
+        if route.kind == "broadcast" and isinstance(network, ipaddress.IPv4Network):
+            found.setdefault(route.network.network_address.packed, network.netmask.packed)
+        network = route.network
+    return found
 
 
 def declare(
@@ -188,7 +205,7 @@ def declare(
         raise DeclarationError(f"time zone: minutes east of UTC expected, less than a day, not {zone}")
     fib = {family: Fib(family, [*told, *listed], bool(listed)) for family in (4, 6)}
     has_local |= any(route.of_host for route in listed)
-    return Declared(fib, has_local, dict(groups or {}), dict(assume or {}), zone)
+    return Declared(fib, has_local, broadcasts(told), dict(groups or {}), dict(assume or {}), zone)
 
 
 def merged(starts: list[int], answers: list[object]) -> Iterator[tuple[int, object]]:

@@ -22,18 +22,21 @@ from fastfw.connection import (
     Connection,
     Event,
     Expectation,
+    ExpectationEvent,
     from_entry,
     from_event,
     from_expect,
+    from_expectation_event,
 )
 from fastfw.core.engine import DECISION, LINK, Core
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.rules import Rules
+from fastfw.core.settings import LOWEST
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.core.snapshot import entries, entry_of, expectations, put_entries, remove, take_events, watch
 from fastfw.core.terms import Hook, Reason
 from fastfw.declared import declare
-from fastfw.helpers import Helper, Spec, find, parse_spec
+from fastfw.helpers import KERNELS, Helper, Spec, find, parse_spec
 from fastfw.logs import LogRecord, log_records
 from fastfw.ruleset import Ruleset
 from fastfw.ruleset.collector import no_collection
@@ -122,13 +125,14 @@ def check_setting(name: str, value: int) -> int:
         raise SettingError(f"{name} is read only")
     if name not in SETTINGS:
         raise SettingError(f"{name}: no such setting; known are {', '.join(SETTINGS)}")
-    highest = SETTINGS[name][2]
+    lowest, highest = LOWEST.get(name, 0), SETTINGS[name][2]
+    expected = f"{name}: a whole number from {lowest} to {highest} expected"
     try:
         number = operator.index(value)
     except TypeError:
-        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {value!r}") from None
-    if not 0 <= number <= highest:
-        raise SettingError(f"{name}: a whole number from 0 to {highest} expected, not {number}")
+        raise SettingError(f"{expected}, not {value!r}") from None
+    if not lowest <= number <= highest:
+        raise SettingError(f"{expected}, not {number}")
     return number
 
 
@@ -172,16 +176,30 @@ class Engine(Core):
         for name, given in (("helpers", helpers), ("local", local)):
             if isinstance(given, str):
                 raise TypeError(f"{name}: a list of them expected, not {given!r}")
-        self.declared = declare(local, routes, groups, assume, time_zone)
+        self._made_with: dict[str, Any] = {
+            "local": tuple(local),
+            "routes": routes if isinstance(routes, str) else tuple(routes),
+            "groups": dict(groups or {}),
+            "assume": dict(assume or {}),
+            "time_zone": time_zone,
+            "queues": None if queues is None else tuple(queues),
+            "timeouts": dict(timeouts or {}),
+        }
+        self._helpers: list[str | Helper | Spec] = []
+        self._found: dict[str, Helper] = {}
+        self._attaches = False  # every helper of the kernel's to its own ports
+        told = self._made_with
+        self.declared = declare(told["local"], told["routes"], groups, assume, time_zone)
         self._sets = Store(Sets.parse(sets) if isinstance(sets, str) else sets or Sets())
         values = {name: entry[1] for name, entry in SETTINGS.items()}
         for name, value in (settings or {}).items():
             values[name] = check_setting(name, value)
         super().__init__(values, seed if seed is not None else secrets.token_bytes(88), time.time_ns)
-        self._read_queues(queues)
+        self._read_queues(told["queues"])
+        self._declare(self.declared.broadcasts)
         for helper in helpers:
             self.attach(helper)
-        self._policies = {name: (policy, policy.by_slot(values)) for name, policy in (timeouts or {}).items()}
+        self._policies = {name: (policy, policy.by_slot(values)) for name, policy in told["timeouts"].items()}
         self._rulesets: dict[int, bytes] = {}
         self._put_in_force(rules4, rules6, 3, self._sets)
 
@@ -221,6 +239,12 @@ class Engine(Core):
             rules6 = self.ruleset(6) if rules6 is Engine._unset else rules6
         self._put_in_force(rules4, rules6, 3, store)
 
+    def twin(self, rules4: Ruleset | None, rules6: Ruleset | None, room: int) -> Engine:
+        """An engine with other rules and an empty table of `room` connections that was told all that this one was: of
+        its host, settings, helpers, policies and the sets as they are now. RulesetError: as for `replace`."""
+        settings = dict(self.settings) | {"nf_conntrack_max": room}
+        return Engine(rules4, rules6, settings, tuple(self._helpers), sets=self.sets, **self._made_with)
+
     def _put_in_force(
         self, rules4: Ruleset | object | None, rules6: Ruleset | object | None, caller: int, store: Store
     ) -> None:
@@ -251,10 +275,13 @@ class Engine(Core):
         for family, program, copy in compiled:
             if program is not None and program.wants_accounting and not self.settings["nf_conntrack_acct"]:
                 self.settings["nf_conntrack_acct"] = 1  # as the kernel does when such a rule is loaded
+            if program is not None and program.wants_labels:
+                self._want_labels(True)
             self._replace(family, program)
             self._rulesets[family] = copy
             for notice in program.notices if program is not None else ():
                 warnings.warn(RulesetNotice(*notice, family), stacklevel=caller)
+        self._want_labels(any(rules is not None and rules.wants_labels for rules in map(self._rules, (4, 6))))
 
     def _ct_template(self, target: Ct, assembly: Assembly) -> int:
         """The number of what a CT rule asks for, 0: nothing. ValueError: the kernel would refuse the rule."""
@@ -279,7 +306,7 @@ class Engine(Core):
         """The number of a helper by name; one that is not known yet is attached to no port."""
         names = self.helper_names()
         if name not in names:
-            self._attach(find(name), ())
+            self._attach(self._found.setdefault(name, find(name)), ())
             names = self.helper_names()
         return names.index(name)
 
@@ -310,17 +337,26 @@ class Engine(Core):
         rules = self._rules(family)
         return "" if index < 0 or rules is None else str(rules.rule_name(index))
 
+    def _set(self, name: str, value: int) -> None:
+        super()._set(name, value)
+        if name == "nf_conntrack_helper" and (value or self._attaches):
+            self._attaches = bool(value)
+            self._attach_unasked([self._found.setdefault(each, find(each)) for each in KERNELS] if value else [])
+
     def attach(self, helper: str | Helper | Spec) -> None:
         """Let a helper read connections that begin from now on: `"NAME[:PROTO:PORT]"`, a Helper for its own ports, or a
         Spec. Raises HelperError for a name or port that cannot be.
         """
+        given = helper
         if isinstance(helper, str):
             helper = parse_spec(helper)
+            helper = Spec(self._found.setdefault(helper.helper.name, helper.helper), helper.ports)
         if isinstance(helper, Helper):
             helper = Spec(helper, helper.ports)
         if not isinstance(helper, Spec):
             raise TypeError(f"a helper's name, a Helper or a Spec expected, not {helper!r}")
         self._attach(helper.helper, helper.ports)
+        self._helpers.append(given)
         for name in helper.helper.companions:
             self._helper_number(name)
 
@@ -424,6 +460,17 @@ class Engine(Core):
         table, lost = take_events(self)
         names = self.helper_names()
         return [from_event(row, names) for row in table.tolist()], lost
+
+    def watch_expectations(self, room: int = 4096) -> None:
+        """Begin to note what happens to expectations, `room` events at most until they are taken; 0: no longer."""
+        watch(self, room, True)
+
+    def expectation_events(self) -> tuple[list[ExpectationEvent], int]:
+        """What happened to expectations since the last call, oldest first, and how many events came to be forgotten
+        unread."""
+        table, lost = take_events(self, True)
+        names, classes = self.helper_names(), self.helper_classes()
+        return [from_expectation_event(row, names, classes) for row in table.tolist()], lost
 
     def watch_logs(self, room: int = 4096, snap: int = 128) -> None:
         """Begin to note the packets that LOG, NFLOG and TRACE rules tell of, `room` records at most until they are

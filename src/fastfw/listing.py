@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
+import socket
+import sys
 from collections.abc import Iterable
 
 from fastfw.connection import (
@@ -16,14 +18,20 @@ from fastfw.connection import (
     SCTP,
     TCP,
     UDP,
+    UDPLITE,
     Connection,
     Event,
     Expectation,
+    ExpectationEvent,
 )
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
 from fastfw.core.terms import Status
 
-PROTOCOL_NUMBERS = {name: number for number, name in IP_PROTOCOL_NAMES.items()}
+DCCP = 33
+NAMES = IP_PROTOCOL_NAMES | {DCCP: "dccp"}
+"""Protocols as conntrack(8) names them: it knows one that nf_conntrack no longer does."""
+
+PROTOCOL_NUMBERS = {name: number for number, name in NAMES.items()}
 
 SAVED_STATUS = {
     "ASSURED": Status.STATUS_ASSURED,
@@ -40,8 +48,8 @@ class SaveLineError(ValueError):
 
 
 def address(packed: bytes) -> str:
-    """An address as conntrack prints it: IPv6 in its short form."""
-    return str(ipaddress.ip_address(packed))
+    """An address as conntrack prints it: IPv6 in its short form, an IPv4 address within it with dots."""
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def tuple_text(connection: Connection, *, reply: bool) -> str:
@@ -59,7 +67,7 @@ def tuple_text(connection: Connection, *, reply: bool) -> str:
         return f"{text} type={kind} code={code} id={sport}"
     if reply:
         sport, dport = dport, sport
-    if protocol in (TCP, UDP, SCTP):
+    if protocol in (TCP, UDP, SCTP, UDPLITE, DCCP):
         return f"{text} sport={sport} dport={dport}"
     if protocol == GRE:
         return f"{text} srckey=0x{sport:x} dstkey=0x{dport:x}"
@@ -76,7 +84,7 @@ def counted(connection: Connection, direction: int) -> str:
 
 def line(connection: Connection, *, extended: bool = False, with_id: bool = False) -> str:
     """A line of `conntrack -L`, or of `-o extended`, or of `-o id`."""
-    name = IP_PROTOCOL_NAMES.get(connection.protocol, "unknown")
+    name = NAMES.get(connection.protocol, "unknown")
     parts = [f"{name:<8} {connection.protocol} {connection.timeout}"]
     if extended:
         family = "ipv4     2" if connection.family == 4 else "ipv6     10"
@@ -131,7 +139,7 @@ def event_line(event: Event) -> str:
     connection = event.connection
     parts = [
         EVENT_TAGS[event.kind],
-        f"{IP_PROTOCOL_NAMES.get(connection.protocol, 'unknown'):<8} {connection.protocol}",
+        f"{NAMES.get(connection.protocol, 'unknown'):<8} {connection.protocol}",
     ]
     if event.kind != "DESTROY" or connection.timeout:
         parts.append(str(connection.timeout))
@@ -143,11 +151,23 @@ def event_line(event: Event) -> str:
     parts.append(tuple_text(connection, reply=True) + counted(connection, 1))
     if connection.assured:
         parts.append("[ASSURED]")
-    if connection.mark:
+    if connection.mark or "mark" in event.changed:
         parts.append(f"mark={connection.mark}")
     if connection.zone:
         parts.append(f"zone={connection.zone}")
+    if connection.helper and event.kind != "DESTROY":
+        parts.append(f"helper={connection.helper}")
     return " ".join(parts)
+
+
+def expectation_event_line(event: ExpectationEvent) -> str:
+    """A line of `conntrack -E expect`."""
+    return f"{EVENT_TAGS[event.kind]} {expectation_line(event.expectation, event.master)}"
+
+
+def tag_number(tag: int) -> int:
+    """A verification tag as conntrack prints and reads it, a number of the machine's own byte order, and back."""
+    return int.from_bytes(tag.to_bytes(4, "big"), sys.byteorder)
 
 
 def save_line(connection: Connection) -> str:
@@ -155,11 +175,13 @@ def save_line(connection: Connection) -> str:
     names = [name for name in ("SEEN_REPLY", "ASSURED", "EXPECTED", "FIXED_TIMEOUT") if _has(connection, name)]
     source, destination = address(connection.source), address(connection.destination)
     parts = [f"-A -t {connection.timeout} -u {','.join(names) or 'UNSET'}"]
+    if connection.zone:
+        parts.append(f"-w {connection.zone}")
     parts.append(f"-s {source} -d {destination} -r {destination} -q {source}")
-    name = IP_PROTOCOL_NAMES.get(connection.protocol, str(connection.protocol))
+    name = NAMES.get(connection.protocol, str(connection.protocol))
     parts.append(f"-p {name}")
     sport, dport = connection.source_port, connection.destination_port
-    if connection.protocol in (TCP, UDP, SCTP):
+    if connection.protocol in (TCP, UDP, SCTP, UDPLITE):
         parts.append(f"--sport {sport} --dport {dport} --reply-port-src {dport} --reply-port-dst {sport}")
     elif connection.protocol in (ICMP, ICMPV6):
         parts.append(f"--{name}-type {dport >> 8} --{name}-code {dport & 0xFF} --{name}-id {sport}")
@@ -167,6 +189,8 @@ def save_line(connection: Connection) -> str:
         parts.append(f"--srckey {sport} --dstkey {dport} --reply-key-src {dport} --reply-key-dst {sport}")
     if connection.protocol in (TCP, SCTP):
         parts.append(f"--state {connection.state}")
+    if connection.protocol == SCTP:
+        parts.append("--orig-vtag {} --reply-vtag {}".format(*map(tag_number, connection.tags)))
     return " ".join(parts)
 
 
@@ -186,8 +210,13 @@ OPTIONS = {
     "--icmp-type": "type", "--icmp-code": "code", "--icmp-id": "id",
     "--icmpv6-type": "type", "--icmpv6-code": "code", "--icmpv6-id": "id",
     "--srckey": "sport", "--dstkey": "dport", "--reply-key-src": "reply_sport", "--reply-key-dst": "reply_dport",
+    "--orig-vtag": "tag", "--reply-vtag": "reply_tag",
 }  # fmt: skip
 """Options of a saved line; what a name stands for is looked up by it below."""
+
+
+ALIASES = {(TCP, "LISTEN"): "SYN_SENT2", (SCTP, "(null)"): "HEARTBEAT_SENT"}
+"""Other words of conntrack's for states; the last is what it prints for one that it does not know."""
 
 
 def number(text: str | None, name: str, highest: int) -> int:
@@ -198,6 +227,17 @@ def number(text: str | None, name: str, highest: int) -> int:
     if not 0 <= value <= highest:
         raise SaveLineError(f"{name}: a whole number from 0 to {highest} expected, not {text!r}")
     return value
+
+
+def read_address(found: dict[str, str], name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address of an option."""
+    name, text = name.replace("_", " "), found.get(name)
+    if text is None:
+        raise SaveLineError(f"{name} address: missing")
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise SaveLineError(f"{name} address: IPv4 or IPv6 expected, not {text!r}") from None
 
 
 def read_save_line(text: str) -> Connection:
@@ -219,19 +259,11 @@ def read_save_line(text: str) -> Connection:
         if OPTIONS[option] in found:
             raise SaveLineError(f"{option}: given twice")
         found[OPTIONS[option]] = value
-    ends = []
-    for name in ("source", "destination"):
-        try:
-            ends.append(ipaddress.ip_address(found[name]))
-        except KeyError:
-            raise SaveLineError(f"{name} address: missing") from None
-        except ValueError:
-            raise SaveLineError(f"{name} address: IPv4 or IPv6 expected, not {found[name]!r}") from None
-    source, destination = ends
+    source, destination = (read_address(found, name) for name in ("source", "destination"))
     if source.version != destination.version:
         raise SaveLineError("source and destination must be of one family")
     for mirror, of in (("reply_source", destination), ("reply_destination", source)):
-        if mirror in found and found[mirror] != str(of):
+        if mirror in found and read_address(found, mirror) != of:
             raise SaveLineError(f"{mirror.replace('_', ' ')}: {of} expected: addresses are not translated here")
     name = found.get("protocol", "")
     other = int(name) if re.fullmatch("[0-9]{1,3}", name) and int(name) < 256 else -1
@@ -246,8 +278,9 @@ def read_save_line(text: str) -> Connection:
             raise SaveLineError(f"type: a request's expected, not {kind}")
         sport, dport = number(found.get("id"), "id", 65535), kind << 8 | number(found.get("code"), "code", 255)
     states = {TCP: TCP_STATES, SCTP: SCTP_STATES}.get(protocol, ())
-    if states and found.get("state") not in states[1:]:
-        raise SaveLineError(f"state: one of {', '.join(states[1:])} expected, not {found.get('state')!r}")
+    found["state"] = ALIASES.get((protocol, found.get("state", "")), found.get("state", ""))
+    if states and found["state"] not in states[1:]:
+        raise SaveLineError(f"state: one of {', '.join(states[1:])} expected, not {found['state'] or None!r}")
     status = int(Status.STATUS_CONFIRMED)
     for word in found.get("status", "UNSET").split(","):
         if word != "UNSET" and word not in SAVED_STATUS:
@@ -260,14 +293,19 @@ def read_save_line(text: str) -> Connection:
         destination=destination.packed,
         source_port=sport,
         destination_port=dport,
-        state=found.get("state", ""),
+        state=found["state"],
         status=status,
         timeout=number(found.get("timeout"), "timeout", 2**31 - 1),
         mark=number(found.get("mark"), "mark", 2**32 - 1),
         zone=number(found.get("zone"), "zone", 65535),
         helper="",
         index=0,
+        tags=(_read_tag(found, "tag"), _read_tag(found, "reply_tag")),
     )
+
+
+def _read_tag(found: dict[str, str], name: str) -> int:
+    return tag_number(number(found.get(name), "verification tag", 2**32 - 1))
 
 
 def read_save(lines: Iterable[str]) -> list[Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +147,52 @@ def test_who_does_not_know_the_seed_cannot_make_collisions(seed: int) -> None:
         found = engine._table_statistics()
         assert found["spilled"] == 0, "3 000 of 50 000 never fill a bucket unless they were made to"
         assert found["fullest"] < 12
+
+
+def homes(seed: bytes, source: crowd.Numbers, sport: crowd.Numbers, buckets: int) -> tuple[crowd.Numbers, ...]:
+    """The two buckets each of those connections may stand in: its home, and the other."""
+    hash_ = hashes(seed, source, sport)
+    home = hash_ * buckets >> 32
+    other = ((hash_ * 0x9E3779B1 & 0xFFFFFFFF) ^ 0x5BD1E995) * buckets >> 32
+    return home, np.where(other == home, (home + 1) % buckets, other)
+
+
+def test_no_room_where_all_collide(seed: int, tmp_path: Path) -> None:
+    """Of connections that share two buckets of twelve the 25th finds no room and is dropped, one that may push another
+    aside elsewhere finds its place, and none that was there is lost, nor those of a table that is taken over."""
+    rng = np.random.default_rng(seed)
+    known, settings = rng.bytes(88), {"nf_conntrack_max": 50, "nf_conntrack_checksum": 0}
+    engine = fastfw.Engine(settings=settings, seed=known)
+    buckets = engine._table_statistics()["bucket_count"]
+    assert buckets == 7
+    source, sport = rng.integers(0x0B000000, 0x7F000000, 10_000), rng.integers(1, 65536, 10_000)
+    home, other = homes(known, source, sport, buckets)
+    shared = np.flatnonzero((home + other == 1) & (home != other))[:26]
+    elsewhere = np.flatnonzero((home == 2) & (other == 3))[:12]
+    between = np.flatnonzero((home == 0) & (other == 2))[:1]
+    last = shared[24:25]
+
+    def sent(chosen: crowd.Numbers, to: fastfw.Engine = engine, back: bool = False) -> list[int]:
+        if back:
+            return crowd.udp(SERVER, source[chosen], 53, sport[chosen]).into(to, SECOND)["state"].tolist()
+        return crowd.udp(source[chosen], SERVER, sport[chosen], 53).into(to, SECOND)["verdict"].tolist()
+
+    assert sent(shared[:24]) == [1] * 24
+    assert sent(elsewhere) == [1] * 12
+    assert sent(last) == [2]
+    assert engine.counters["insert_failed"] == 1
+    assert sent(between) == [1]
+    everyone = np.concatenate([shared[:24], elsewhere, between])
+    assert sent(everyone, back=True) == [2] * 37
+    engine.settings["nf_conntrack_max"] = 0  # no ceiling: where there is no room more is made
+    assert sent(last) == [1]
+    assert engine._table_statistics()["capacity"] == 100
+    assert sent(np.append(everyone, last), back=True) == [2] * 38
+
+    scattered = fastfw.Engine(settings=settings)
+    assert sent(shared[:25], scattered) == [1] * 25
+    scattered.save_state(tmp_path / "state")
+    copy = fastfw.Engine(settings=settings, seed=known)
+    copy.expire(SECOND)
+    assert copy.load_state(tmp_path / "state") == (24, 1, 0)
+    assert sorted(sent(shared[:25], copy, back=True)) == [1] + [2] * 24

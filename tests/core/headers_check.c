@@ -44,6 +44,13 @@ static int failed(const char *what, size_t offset, size_t size) {
 int main(int argc, char **argv) {
     static _Alignas(64) uint8_t data[2 * SIZE];
     state = argc > 1 ? strtoull(argv[1], NULL, 10) * 2 + 1 : 1;
+#ifdef FASTFW_PORTABLE
+    common_word_choose(0);
+    if (crc32c_choose(0) || common_word != common_word_by_steps || common_words != common_words_by_steps) {
+        printf("a portable build uses the processor's own instructions\n");
+        return 1;
+    }
+#endif
     for (int round = 0; round < ROUNDS; round++) {
         size_t offset = next() % 16, size = next() % SIZE;
         for (size_t i = 0; i < sizeof(data); i += 8) {
@@ -79,6 +86,25 @@ int main(int argc, char **argv) {
             common_word_choose(portable);
             if (common_word((const uint64_t *const *)both, 2, 1, 0, (uint32_t)here) != (word[0] & word[1]))
                 return failed("common_word", here, 2);
+        }
+        /* dense sets of one block: sparse words, so that some of the AND are empty and some are not */
+        uint64_t dense[5][66], common[64], many = 1 + next() % 5, words = 8 * (1 + next() % 8), filled = 0, want[64];
+        const uint64_t *all[5];
+        for (uint64_t i = 0; i < many; i++) {
+            all[i] = dense[i];
+            for (uint64_t w = 0; w < words; w++) dense[i][2 + w] = next() % 3 ? next() : 0;
+        }
+        for (uint64_t w = 0; w < words; w++) {
+            want[w] = ~(uint64_t)0;
+            for (uint64_t i = 0; i < many; i++) want[w] &= dense[i][2 + w];
+            filled |= (uint64_t)(want[w] != 0) << w;
+        }
+        for (int portable = 0; portable < 2; portable++) {
+            common_word_choose(portable);
+            memset(common, 0xff, sizeof(common));
+            if (common_words(all, (uint32_t)many, 2, (uint32_t)words, common) != filled
+                || memcmp(common, want, words * 8))
+                return failed("common_words", many, words);
         }
     }
     printf("%d rounds\n", ROUNDS);

@@ -1,10 +1,16 @@
-"""The short way that common packets take (engine.pyx's judge_common) is the long way, made shorter."""
+"""The short ways that common packets take (common.pxd's parser, engine.pyx's judge_common) are the long ones, made
+shorter."""
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
+from tests.core.talk import SECOND
 from tests.kernel.oracle import pack
+from tests.traffic import packets as p
+from tests.traffic.describe import is_fragment
 from tests.traffic.generate import generate
 
 import fastfw
@@ -62,3 +68,30 @@ def test_short_way_decides_as_the_long_way(seed: int, anomalies: float, accounti
     assert dict(short[2].counters) == dict(long[2].counters)
     for family in (4, 6):
         assert short[2].counters_text(family) == long[2].counters_text(family)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_short_parser_reads_as_the_long_one(seed: int) -> None:
+    """A datagram that came whole and the same joined from its pieces, which only the parser of all shapes reads, come
+    to one decision with one reason, whatever a byte of it was changed to."""
+    print(f"FASTFW_SEED={seed}")
+    random = Random(seed)
+    seen = set()
+    for packet in generate(700 + seed, 3_000, 0.0):
+        offset, protocol = p.transport(packet)
+        plain = offset == (20 if packet[0] >> 4 == 4 else 40) and not is_fragment(packet)
+        if not plain or protocol not in (p.TCP, p.UDP) or len(packet) < offset + 25:
+            continue
+        datagram = bytearray(packet)
+        if random.random() < 0.7:
+            datagram[offset + random.randrange(min(40, len(packet) - offset))] = random.randrange(256)
+        whole = fastfw.Engine().decide(datagram, now=SECOND)
+        joining = fastfw.Engine()
+        pieces = p.fragments(bytes(datagram), max(24, (len(packet) - offset) // 2 & ~7), 7)
+        joined = [joining.decide(piece, now=SECOND) for piece in pieces]
+        assert [piece.verdict for piece in joined[:-1]] == ["HOLD"] * (len(pieces) - 1)
+        decisions = [(d.verdict, d.state, d.reason, d.explanation) for d in (whole, joined[-1])]
+        assert decisions[0] == decisions[1], bytes(datagram).hex()
+        seen.add((packet[0] >> 4, protocol, whole.reason))
+    assert {(family, protocol, None) for family in (4, 6) for protocol in (p.TCP, p.UDP)} <= seen
+    assert {reason for _, _, reason in seen} >= {"tcp_checksum", "udp_checksum", "tcp_offset", "udp_length"}

@@ -98,3 +98,14 @@ def test_refused_connection_ends_at_once() -> None:
     assert talk.engine.conntrack_count == 0
     assert talk.say(p.tcp_packet(A, B, 1, 2, p.SYN, 10)) == "NEW"
     assert talk.engine.counters["delete"] == 1
+
+
+def test_no_more_templates_than_numbers() -> None:
+    """What CT rules ask for has 16 bits for its number: one combination too many is refused, one that is known is
+    not."""
+    engine = fastfw.Engine()
+    for zone in range(65_535):
+        assert engine._template(zone, False, 0, {}, 0, 0) == zone + 1
+    with pytest.raises(MemoryError, match="65535 combinations"):
+        engine._template(65_535, False, 0, {}, 0, 0)
+    assert engine._template(7, False, 0, {}, 0, 0) == 8

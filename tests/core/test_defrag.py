@@ -197,6 +197,33 @@ def test_fragments_wait_no_longer_than_they_may(family: int) -> None:
     assert talk.engine.fragments == ((0, 0), (0, 0))
 
 
+@FAMILIES
+def test_a_shorter_time_is_of_what_comes_then(family: int) -> None:
+    """A datagram that waits behind one of a longer time is over in its own time."""
+    name = "ipfrag_time" if family == 4 else "nf_conntrack_frag6_timeout"
+    talk = Talk(**{name: 30})
+    talk.say(piece(family, 0, 88, number=1))
+    talk.engine.settings[name] = 5
+    talk.say(piece(family, 0, 88, number=2))
+    assert talk.say(piece(family, 88, SIZE, number=2), wait=6) == HELD
+    assert talk.say(piece(family, 0, 88, number=2)) == NEW
+    assert talk.say(piece(family, 88, SIZE, number=1)) == NEW
+
+
+def test_datagrams_of_one_link_stay_on_it() -> None:
+    """To a link-local address or group fragments of two interfaces are of two datagrams; elsewhere of one."""
+    for target, answer in (("fe80::1", "HOLD"), ("ff02::5", "HOLD"), ("fd00:2::1", "ACCEPT")):
+        ends = (ENDS[6][0], p.address(target))
+        payload = p.udp(*ends, 1000, 2000, bytes(range(256)))
+        talk = Talk()
+        pieces = [piece(6, *span, of=payload, ends=ends) for span in ((0, 88), (88, SIZE))]
+        assert talk.engine.decide(pieces[0], hook="INPUT", iif="eth0", now=talk.now).verdict == "HOLD"
+        assert talk.engine.decide(pieces[1], hook="INPUT", iif="eth1", now=talk.now).verdict == answer
+        assert talk.engine.decide(pieces[1], hook="INPUT", iif="eth0", now=talk.now).verdict == (
+            "ACCEPT" if answer == "HOLD" else "HOLD"
+        )
+
+
 def test_memory_is_bounded_and_comes_back() -> None:
     """Past the threshold every fragment is dropped; when the waiting ones' time is up there is room again."""
     for family, setting, empty in (

@@ -182,6 +182,20 @@ def test_clash_with_anothers() -> None:
     assert not talk.order(5003, source=server)
 
 
+def test_shared_with_anothers() -> None:
+    """What may be shared is not announced again while another connection waits for the same, whatever else is waited
+    for at that end."""
+    _, server = ENDS[4]
+    talk = Talk()
+    assert talk.order(5000, source=server, source_port=1)
+    assert talk.order(5001, source=server, source_port=2)
+    assert not talk.order(5002, source=server, source_port=1)
+    assert talk.order(5002, source=server, source_port=1, shared=True)
+    assert len(list(talk.engine.expectations())) == 2
+    assert talk.order(5002, source=server, source_port=3, shared=True)
+    assert len(list(talk.engine.expectations())) == 3
+
+
 def test_expect_max() -> None:
     """No more than nf_conntrack_expect_max wait at once."""
     talk = Talk(nf_conntrack_expect_max=2)

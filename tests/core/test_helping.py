@@ -187,6 +187,10 @@ def test_addresses_of_the_wrong_size() -> None:
             errors.append(address)
         with pytest.raises(ValueError, match="no helper is called"):
             flow.expect(destination=A, port=1, helper="nobody")
+        with pytest.raises(ValueError, match="a source mask goes with an IPv4 source"):
+            flow.expect(destination=A, port=1, source_mask=A)
+        with pytest.raises(ValueError, match="hold: at most the payload of a stream"):
+            flow.hold(1)
 
     engine = engine_with(Listener(wrong))
     assert engine.decide(question(), now=SECOND).verdict == "ACCEPT"
@@ -236,6 +240,34 @@ def test_a_helper_may_end_its_connection(verdict: object, caplog: pytest.LogCapt
         engine.decide(question(dport=1, sport=number), now=SECOND)
     assert engine.conntrack_count == 10
     assert len(list(engine.connections())) == 10
+
+
+def test_a_helper_of_an_announced_tunnel() -> None:
+    """What has no ports is read from its transport's header on."""
+    tunnel = p.gre(1)
+
+    def announce(payload: bytes, flow: Any) -> None:
+        if flow.protocol == p.UDP:
+            flow.expect(protocol=p.GRE, source=A, source_port=None, destination=B, port=0, helper="listener")
+
+    helper = Listener(announce)
+    engine = engine_with(helper)
+    assert engine.decide(question(), now=SECOND).state == "NEW"
+    assert engine.decide(p.ip(A, B, p.GRE, tunnel), now=SECOND).state == "RELATED"
+    assert [(heard[0], heard[3]) for heard in helper.heard] == [(b"hello", p.UDP), (tunnel, p.GRE)]
+
+
+def test_no_more_helpers_than_numbers() -> None:
+    """An engine carries 255 helpers; the next is refused, and those it has go on."""
+    engine = fastfw.Engine()
+    helpers = [Listener() for _ in range(255)]
+    for helper in helpers:
+        engine.attach(helper)
+    with pytest.raises(ValueError, match="at most 255 helpers"):
+        engine.attach(Listener())
+    engine.attach(helpers[0])
+    engine.decide(question(), now=SECOND)
+    assert [len(helper.heard) for helper in helpers] == [1] + [0] * 254
 
 
 def test_ports_beside_its_own() -> None:

@@ -141,15 +141,32 @@ def test_python_is_not_entered_for_other_records() -> None:
     assert reader.heard[0] == [b"PORT 2\n"]
 
 
-@pytest.mark.parametrize("how", ["long line", "far ahead", "many gaps", "contradiction"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "long line",
+        "one long segment",
+        "far ahead",
+        "over the bound",
+        "many gaps",
+        "contradiction",
+        "late contradiction",
+    ],
+)
 def test_at_a_bound_it_is_read_no_longer(how: str) -> None:
     """A line, a gap or a lie beyond the bounds detaches the helper; every packet goes on, and nothing is kept."""
     reader = Reader(record_end=b"\n")
     talk = Talk(reader)
     if how == "long line":
         verdicts = {talk.send(0, b"x" * 1000, at) for at in range(0, 6000, 1000)}
+    elif how == "one long segment":
+        verdicts = {talk.send(0, b"x" * 5000, 0)}
+    elif how == "late contradiction":
+        verdicts = {talk.send(0, b"abc", 3), talk.send(0, b"defxbc", 0)}
     elif how == "far ahead":
         verdicts = {talk.send(0, b"x", 5000)}
+    elif how == "over the bound":
+        verdicts = {talk.send(0, b"x" * 200, 4000)}
     elif how == "many gaps":
         verdicts = {talk.send(0, b"x", 2 + 2 * piece) for piece in range(20)}
     else:
@@ -182,6 +199,37 @@ def test_a_dropped_packet_comes_again() -> None:
     assert reader.heard[0] == [b"one\n", b"one\n"]
 
 
+def test_what_is_dropped_with_early_bytes_is_read_no_longer() -> None:
+    """Who sent the early bytes knows them taken, and does not say them again: what follows makes no sense."""
+    reader = Reader(lambda payload, flow: DROP)
+    talk = Talk(reader)
+    assert talk.send(0, b"late", 3) == "ACCEPT"
+    assert talk.send(0, b"one", 0) == "DROP"
+    assert talk.engine._stream_statistics() == (0, 0, 1)
+    assert talk.send(0, b"one", 0) == "ACCEPT"
+    assert reader.heard[0] == [b"onelate"]
+
+
+def test_a_stream_met_in_its_middle_begins_there() -> None:
+    """Of a connection whose beginning nobody saw the first payload is the first that is read."""
+    reader = Reader(record_end=b"\n")
+    engine = fastfw.Engine(helpers=[reader])
+    for payload, sequence in ((b"half a ", 9000), (b"line\n", 9007)):
+        packet = p.tcp_packet(A, B, 5000, 999, p.ACK, sequence, 1, payload=payload)
+        assert engine.decide(packet, now=SECOND).verdict == "ACCEPT"
+    assert reader.heard[0] == [b"half a line\n"]
+
+
+def test_a_piece_may_wait_at_the_very_bound() -> None:
+    """What is kept grows by doubling, but never above the bound."""
+    reader = Reader(stream_limit=600)
+    talk = Talk(reader)
+    talk.send(0, b"x" * 10, 590)
+    assert talk.engine._stream_statistics() == (1, 600, 0)
+    talk.send(0, b"y" * 590, 0)
+    assert reader.heard[0] == [b"y" * 590 + b"x" * 10]
+
+
 def test_an_exception_detaches(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged once with its traceback, the packet goes on, and the stream is forgotten."""
 
@@ -207,7 +255,7 @@ def test_streams_of_dead_connections_go() -> None:
 
 
 def test_what_dead_connections_kept_makes_room() -> None:
-    """Few connections with much that waits use up what may be kept of all: once they are gone others are read."""
+    """Few connections with much that waits use up what may be kept of all: once they are gone nothing is."""
     reader = Reader(record_end=b"\n", stream_limit=1 << 20)
     first = Talk(reader)
     for port in range(6000, 6080):
@@ -221,6 +269,62 @@ def test_what_dead_connections_kept_makes_room() -> None:
     later.send(0, b"line\n", 7)
     assert reader.heard[0] == [b"half a line\n"]
     assert first.engine._stream_statistics() == (1, 0, lost)
+
+
+def test_whoever_keeps_for_longest_gives_way() -> None:
+    """A thousand live connections that wait for a byte and fill what may be kept of all starve nobody: the oldest of
+    them give way, are read no longer, and who came later is read whole."""
+    reader = Reader(record_end=b"\n", stream_limit=1 << 16)
+    first = Talk(reader)
+    waiting = [Talk(reader, port, first.engine) for port in range(6000, 7100)]
+    for one in waiting:
+        one.send(0, b"x\n", 65_000)
+    _, kept, lost = first.engine._stream_statistics()
+    assert kept <= 64 << 20 < kept + (1 << 16)
+    assert lost == 1100 - (kept >> 16)
+    first.send(0, b"half a ", 0)
+    first.send(0, b"line\n", 7)
+    assert reader.heard[0] == [b"half a line\n"]
+    oldest, newest = waiting[0], waiting[-1]
+    oldest.send(0, b"." * 65_000, 0)
+    assert len(reader.heard[0]) == 1
+    newest.send(0, b"." * 65_000, 0)
+    assert reader.heard[0][1:] == [b"." * 65_000 + b"x\n"]
+
+
+def test_whoever_asks_is_not_the_one_that_gives_way() -> None:
+    """The one that has kept something for longest wants to keep more: the next in line makes room for it."""
+    reader = Reader(record_end=b"\n", stream_limit=1 << 20)
+    first = Talk(reader)
+    others = [Talk(reader, port, first.engine) for port in range(6000, 6063)]
+    for one in (first, *others):
+        one.send(0, b"x", 1_000_000)
+    assert first.engine._stream_statistics() == (64, 64 << 20, 0)
+    first.send(1, b"x", 1_000_000)
+    assert first.engine._stream_statistics() == (63, 64 << 20, 1)
+    assert [each.source_port for each in first.engine.connections() if not each.helper] == [6000]
+
+
+def test_a_helper_that_fills_the_room_while_it_reads() -> None:
+    """What a helper's own calls keep meanwhile counts: the rest that it then holds back has no room, and it reads on no
+    longer. A packet of the connection it is just reading goes by unread."""
+    more: list[Talk] = []
+
+    def fill(payload: bytes, flow: Any) -> None:
+        if payload != b"fill":
+            return
+        assert first.send(0, b"again", 0) == "ACCEPT"
+        for one in more:
+            one.send(0, b"x", 1_000_000)
+        flow.hold(2)
+
+    reader = Reader(fill, stream_limit=1 << 20)
+    first = Talk(reader)
+    more += [Talk(reader, port, first.engine) for port in range(6000, 6064)]
+    assert first.send(0, b"fill", 0) == "ACCEPT"
+    assert reader.heard[0] == [b"fill"]
+    assert first.engine._stream_statistics() == (64, 64 << 20, 1)
+    assert [each.source_port for each in first.engine.connections() if not each.helper] == [5000]
 
 
 def test_half_the_sequence_space_away_is_no_payload() -> None:

@@ -96,3 +96,29 @@ def test_a_header_that_cannot_be_read_is_dropped() -> None:
     rules = fastfw.Ruleset.parse("*mangle\n-A FORWARD -p tcp -j TCPOPTSTRIP --strip-options mss\nCOMMIT\n")
     decision = fastfw.Engine(rules4=rules).decide(packet)
     assert (decision.verdict, decision.rule) == ("DROP", "mangle:FORWARD:rule:1")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_joined_segment(family: int) -> None:
+    """Of a segment in fragments the joined one is changed, and each fragment stays as it was."""
+    whole = syn(family, p.maximum_segment(1400), payload=bytes(100))
+    rules = fastfw.Ruleset.parse(
+        f"*mangle\n-A FORWARD -p tcp {SYN_ALONE}-j TCPMSS --set-mss 1000\n-A FORWARD -j LOG\nCOMMIT\n", family
+    )
+    engine = fastfw.Engine(rules4=rules if family == 4 else None, rules6=rules if family == 6 else None)
+    engine.watch_logs(snap=1500)
+    pieces = p.fragments(whole, 48)
+    before = [bytes(bytearray(piece)) for piece in pieces]
+    assert [engine.decide(piece, now=1).verdict for piece in pieces] == ["HOLD"] * (len(pieces) - 1) + ["ACCEPT"]
+    assert pieces == before
+    (record,), _ = engine.logs()
+    at = (20 if family == 4 else 40) + 20
+    assert record.packet[at : at + 4] == p.maximum_segment(1000)
+    assert len(record.packet) == len(whole)
+
+
+def test_a_piece_without_its_header_stays_as_it_is() -> None:
+    """A lone later piece has no options to strip."""
+    piece = p.ipv6(*ENDS[6], p.TCP, bytes(13), extensions=[(p.FRAGMENT, p.fragment_header(64, True, 1))])
+    packet, length = after(6, piece, "-j TCPOPTSTRIP --strip-options 3")
+    assert (packet[40:], length) == (piece[40:], len(piece))

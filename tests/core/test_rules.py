@@ -160,6 +160,20 @@ def test_established_packets_share_a_path() -> None:
     assert counts(fw) == [600, 100]
 
 
+def test_more_ways_than_are_remembered() -> None:
+    """Ways differ by their interfaces: when there are more than there is room for all are forgotten, but what they
+    counted is not. There are no more names of interfaces than numbers for them."""
+    fw = engine("-A FORWARD -p udp -j ACCEPT", "-A FORWARD -i i1+ -j DROP")
+    packet = p.udp_packet(A, B, 1, 2)
+    for number in range(65_534):
+        assert fw.decide(packet, iif=f"i{number}", oif="eth1", now=SECOND).verdict == "ACCEPT"
+    assert 0 < fw._rules(4).path_count <= 16_384
+    assert counts(fw) == [65_534, 0]
+    with pytest.raises(ValueError, match="more than 65535 interface names"):
+        fw.decide(packet, iif="one more", oif="eth1", now=SECOND)
+    assert fw.decide(packet, iif="i65533", oif="eth1", now=SECOND).verdict == "ACCEPT"
+
+
 def test_length_keeps_a_path_from_being_remembered_only_where_it_is_asked() -> None:
     """A test of the packet alone matters only in a rule whose other tests the connection meets."""
     fw = engine("-A FORWARD -p tcp -m length --length 0:100 -j DROP", "-A FORWARD -j ACCEPT")

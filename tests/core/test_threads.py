@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 
@@ -20,6 +21,32 @@ def udp(source: int, port: int) -> bytes:
     folded = int(words % 0xFFFF)
     head[10:12] = (0xFFFF - folded).to_bytes(2, "big")
     return bytes(head) + port.to_bytes(2, "big") + bytes.fromhex("003500080000")
+
+
+def test_one_packet_waits_for_a_batch() -> None:
+    """A packet that comes while another thread has the engine is decided when that has done, and holds up no thread
+    meanwhile."""
+    engine = fastfw.Engine()
+    begun, waiting = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def hold() -> None:
+        begun.set()
+        assert waiting.wait(60)
+        time.sleep(0.2)
+        told.append("done")
+
+    def decide() -> None:
+        begun.wait()
+        waiting.set()
+        told.append(engine.decide(udp(1, 1024), now=1).verdict)
+
+    threads = [threading.Thread(target=engine._held, args=(hold,)), threading.Thread(target=decide)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == ["done", "ACCEPT"]
 
 
 def test_threads_share_one_table() -> None:

@@ -46,7 +46,9 @@ def program(injector: Path) -> Run:
     """Runs Python text with the injector in front of the C library."""
 
     def run(text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        environment = dict(os.environ, LD_PRELOAD=str(injector), PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}")
+        package = os.environ.get("FASTFW_BUILD", "")  # the build under test, not the one that is installed
+        paths = [*filter(None, [package]), str(ROOT), str(ROOT / "tests")]
+        environment = dict(os.environ, LD_PRELOAD=str(injector), PYTHONPATH=":".join(paths))
         command = [sys.executable, "-c", PRELUDE + text, *map(str, arguments)]
         return subprocess.run(
             command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300

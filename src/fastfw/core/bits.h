@@ -4,8 +4,11 @@
 
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__POPCNT__) && !defined(FASTFW_PORTABLE)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(FASTFW_PORTABLE)
+#define FASTFW_WIDER
+#if !defined(__POPCNT__)
 #define FASTFW_POPCNT
+#endif
 #endif
 
 static inline uint32_t first_bit(uint64_t bits) { return (uint32_t)__builtin_ctzll(bits); }
@@ -44,11 +47,47 @@ static uint64_t (*common_word)(const uint64_t *const *, uint32_t, uint32_t, uint
 __attribute__((target("popcnt"))) FASTFW_COMMON_WORD(common_word_by_instruction, __builtin_popcountll)
 #endif
 
-/* Once, before the first use. `portable` leaves the processor's own instruction alone. */
+/* The AND of all words of several dense sets, behind the `skip` words that precede them, to `common`; a bit for each
+ * that is not zero. A multiple of eight words, at most 64. No branch depends on what the sets hold. */
+typedef uint64_t fastfw_four __attribute__((vector_size(32), aligned(8), may_alias));
+
+#define FASTFW_COMMON_WORDS(name)                                                                                    \
+    static uint64_t name(const uint64_t *const *sets, uint32_t many, uint32_t skip, uint32_t words, uint64_t *common) { \
+        fastfw_four low = {1, 2, 4, 8}, filled = {0, 0, 0, 0};                                                        \
+        for (uint32_t i = 0; i < words; i += 8) {                                                                     \
+            const fastfw_four *of = (const fastfw_four *)(sets[0] + skip + i);                                        \
+            fastfw_four one = of[0], other = of[1];                                                                   \
+            for (uint32_t k = 1; k < many; k++) {                                                                     \
+                of = (const fastfw_four *)(sets[k] + skip + i);                                                       \
+                one &= of[0];                                                                                         \
+                other &= of[1];                                                                                       \
+            }                                                                                                         \
+            ((fastfw_four *)(common + i))[0] = one;                                                                   \
+            ((fastfw_four *)(common + i))[1] = other;                                                                 \
+            filled |= ((fastfw_four)(one != 0) & low) | ((fastfw_four)(other != 0) & low << 4);                       \
+            low <<= 8;                                                                                                \
+        }                                                                                                             \
+        return filled[0] | filled[1] | filled[2] | filled[3];                                                         \
+    }
+
+FASTFW_COMMON_WORDS(common_words_by_steps)
+
+static uint64_t (*common_words)(const uint64_t *const *, uint32_t, uint32_t, uint32_t, uint64_t *) =
+    common_words_by_steps;
+
+#if defined(FASTFW_WIDER)
+__attribute__((target("avx2"))) FASTFW_COMMON_WORDS(common_words_by_avx2)
+#endif
+
+/* Once, before the first use. `portable` leaves the processor's own instructions alone. */
 static void common_word_choose(int portable) {
     common_word = common_word_by_steps;
-#if defined(FASTFW_POPCNT)
+    common_words = common_words_by_steps;
+#if defined(FASTFW_WIDER)
     __builtin_cpu_init();
+    if (!portable && __builtin_cpu_supports("avx2")) common_words = common_words_by_avx2;
+#endif
+#if defined(FASTFW_POPCNT)
     if (!portable && __builtin_cpu_supports("popcnt")) common_word = common_word_by_instruction;
 #endif
     (void)portable;

@@ -75,6 +75,10 @@ static inline uint16_t sum_fold(uint64_t sum) {
     return (uint16_t)(half >> 16);
 }
 
+/* Whether such a sum, not zero, folds to 0xffff: is a multiple of that. The product with what inverts 0xffff modulo 2^64
+ * is the quotient then, and a larger number otherwise. */
+static inline int sum_right(uint64_t sum) { return sum * 0xfffefffefffeffffull <= 0x0001000100010001ull; }
+
 /* Which of the twelve tags at `tags` (sixteen readable bytes) equal `tag`: bit i for tag i. */
 static inline uint32_t tags_equal(const uint8_t *tags, uint8_t tag) {
 #if defined(__SSE2__) && !defined(FASTFW_PORTABLE)

@@ -15,6 +15,7 @@ cdef extern from "bytes.h" nogil:
     uint64_t sum_bytes(const uint8_t *at, size_t size)
     uint64_t sum_add(uint64_t sum, uint64_t word)
     uint16_t sum_fold(uint64_t sum)
+    bint sum_right(uint64_t sum)
     uint32_t tags_equal(const uint8_t *tags, uint8_t tag)
     int lowest_bit(uint32_t bits)
     bint likely(bint)

@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from fastfw.core.bytes cimport be16, be32
 from fastfw.core.program cimport (
-    OP_DCCP_OPTION, OP_DCCP_TYPE, OP_L4, OP_MOBILITY, OP_SCTP_CHUNKS, OP_WORD16, OP_WORD32, Look, Predicate,
+    OP_DCCP_OPTION, OP_DCCP_TYPE, OP_L4, OP_SCTP_CHUNKS, OP_WORD16, OP_WORD32, Look, Predicate,
 )
 from fastfw.core.wire cimport PROTO_NONE
 
@@ -125,6 +125,4 @@ cdef int chunks_hold(const Predicate *q, Look *look) noexcept nogil:
         return sctp_chunks(q, look)
     if q.op == OP_DCCP_OPTION:
         return dccp_option(q, look)
-    if q.op == OP_MOBILITY:
-        return mobility(q, look)
-    return -1
+    return mobility(q, look)        # OP_MOBILITY

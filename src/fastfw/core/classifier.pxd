@@ -22,6 +22,8 @@ cdef enum:
 cdef enum:
     WHOLE = 0x80000000      # a page's values all have what its entry says
     PAGES = 256
+    AT_ONCE = 32            # words of sets so small that all are ANDed at once
+    UNREAD = 0xffffffff     # no block, no word is at hand
 
 
 # Where a rule begins or ceases to be possible as a fact's value grows. Values of one word are in `low`.
@@ -63,9 +65,10 @@ ctypedef struct Side:
 ctypedef struct Classifier:
     uint8_t ready           # 0: rules are asked one by one
     uint8_t dense           # 1: sets have all their words
+    uint8_t at_once         # 1: and those are at most AT_ONCE
     uint8_t family
     uint32_t rules
-    uint32_t words          # of a set of rules, none left out
+    uint32_t words          # of a set of rules, none left out; a multiple of eight
     uint32_t blocks         # words of a summary
     Fact facts[FACTS]
     Side *sides[2]          # incoming, outgoing
@@ -79,16 +82,17 @@ ctypedef struct Candidates:
     uint32_t fixed          # how many of `sets` hold for every chain on the way: all but the interfaces'
     uint32_t block          # the block of words at hand
     uint32_t word           # the word at hand
-    uint64_t words_left     # AND of the summaries, words behind the one at hand
+    uint64_t words_left     # AND of the summaries; of sets ANDed at once: which words of `common` are not zero
     uint64_t rules_left     # AND of the words
+    uint64_t[AT_ONCE] common  # of sets ANDed at once: the AND of all their words
 
 
 cdef uint32_t candidates_next(const Classifier *c, Candidates *s, uint32_t first, uint32_t end) noexcept nogil
 
 
 cdef inline void candidates_rewind(Candidates *s) noexcept nogil:
-    s.block = 0xffffffff
-    s.word = 0xffffffff
+    s.block = UNREAD
+    s.word = UNREAD
 
 
 cdef inline void candidates_add(Candidates *s, const uint64_t *of) noexcept nogil:
@@ -108,36 +112,30 @@ cdef inline const uint64_t *fact_port(const Fact *f, uint32_t port) noexcept nog
 
 
 cdef inline const uint64_t *fact_address4(const Fact *f, uint32_t address) noexcept nogil:
-    """The set of an IPv4 address in host order."""
+    """The set of an IPv4 address in host order. The search has no branch on the address: it would be mispredicted."""
     cdef uint32_t page = f.page[address >> 24]
-    cdef uint32_t at, left, half
+    cdef uint32_t at, many, half
     if page & WHOLE:
         return f.sets + f.set_of[page & ~<uint32_t> WHOLE]
     page += address >> 16 & 0xff
     at = f.start[page]
-    left = f.start[page + 1] - at
-    while left:
-        half = (left + 1) >> 1
-        if f.narrow[at + half] <= address:
-            at += half
-            left -= half
-        else:
-            left = half - 1
+    many = f.start[page + 1] - at + 1
+    while many > 1:
+        half = many >> 1
+        at += half & (0 - <uint32_t> (f.narrow[at + half] <= address))
+        many -= half
     return f.sets + f.set_of[at]
 
 
 cdef inline const uint64_t *fact_address6(const Fact *f, uint64_t high, uint64_t low) noexcept nogil:
     """The set of an IPv6 address in host order."""
     cdef uint32_t at = 0
-    cdef uint32_t left = f.ranges - 1
+    cdef uint32_t many = f.ranges
     cdef uint32_t half
     cdef const uint64_t *bound
-    while left:
-        half = (left + 1) >> 1
+    while many > 1:
+        half = many >> 1
         bound = f.wide + 2 * (at + half)
-        if bound[0] < high or (bound[0] == high and bound[1] <= low):
-            at += half
-            left -= half
-        else:
-            left = half - 1
+        at += half & (0 - <uint32_t> ((bound[0] < high) | ((bound[0] == high) & (bound[1] <= low))))
+        many -= half
     return f.sets + f.set_of[at]

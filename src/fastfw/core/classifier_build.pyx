@@ -9,8 +9,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastfw.core.bytes cimport be32
 from fastfw.core.classifier cimport (
-    FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, FACTS, PAGES,
-    WHOLE, Classifier, Edge, Fact, Side,
+    AT_ONCE, FACT_DPORT, FACT_IIF, FACT_OIF, FACT_PROTOCOL, FACT_SOURCE, FACT_SPORT, FACT_STATE, FACT_TARGET, FACTS,
+    PAGES, WHOLE, Classifier, Edge, Fact, Side,
 )
 from fastfw.core.classifier_rest cimport classifier_find_rest
 from fastfw.core.program cimport (
@@ -208,6 +208,8 @@ cdef int writer_init(Writer *w, const Classifier *c) noexcept nogil:
     w.index = <uint32_t *> calloc(w.mask + 1, 4)
     w.hashes = <uint64_t *> calloc(w.mask + 1, 8)
     if w.current == NULL or w.summary == NULL or w.sets == NULL or w.index == NULL or w.hashes == NULL:
+        writer_free(w)
+        free(w.sets)
         return -1
     return 0
 
@@ -488,7 +490,7 @@ cdef int classifier_build(Program *program) noexcept nogil:
     memset(sweeps, 0, sizeof(sweeps))
     c.family = program.family
     c.rules = program.rule_count
-    c.words = (program.rule_count + 63) >> 6
+    c.words = (program.rule_count + 511) >> 9 << 3
     c.blocks = (c.words + 63) >> 6
     c.sides[0] = <Side *> malloc(<size_t> c.rules * sizeof(Side))
     c.sides[1] = <Side *> malloc(<size_t> c.rules * sizeof(Side))
@@ -505,6 +507,7 @@ cdef int classifier_build(Program *program) noexcept nogil:
     for fact in range(FACT_IIF):
         words += (sweeps[fact].count + 1) * c.words
     c.dense = words <= MOST_DENSE
+    c.at_once = c.dense and c.words <= AT_ONCE
     for fact in range(FACT_IIF):
         if result == 0 and sweeps[fact].count:
             result = sweep(c, &c.facts[fact], fact, &sweeps[fact])
@@ -546,6 +549,16 @@ cdef int classifier_bind(Program *program, uint32_t number, const uint64_t *row)
         writer_free(&writer)
         c.facts[fact].by_interface[number] = writer.sets
     return 0
+
+
+cdef void classifier_unbind(Program *program, uint32_t number) noexcept nogil:
+    cdef Classifier *c = &program.classifier
+    cdef int which, fact
+    for which in range(2):
+        fact = FACT_OIF if which else FACT_IIF
+        if c.ready and c.facts[fact].used:
+            free(c.facts[fact].by_interface[number])
+            c.facts[fact].by_interface[number] = NULL
 
 
 cdef void classifier_free(Classifier *c) noexcept nogil:

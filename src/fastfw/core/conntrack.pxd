@@ -40,12 +40,12 @@ ctypedef struct Template:
     uint8_t helper           # number, 0: none
 
 
-# What events tell of, in nf_conntrack's order.
 # Bits of a connection's status: other settings hold for it, or its time stands.
 cdef enum:
     STATUS_APART = STATUS_TEMPLATED | STATUS_FIXED_TIMEOUT
 
 
+# What events tell of, in nf_conntrack's order.
 cdef enum:
     TELL_NEW = 1 << 0
     TELL_RELATED = 1 << 1
@@ -54,6 +54,8 @@ cdef enum:
     TELL_ASSURED = 1 << 4
     TELL_PROTOINFO = 1 << 5
     TELL_HELPER = 1 << 6
+    TELL_MARK = 1 << 7
+    TELL_LABEL = 1 << 10
     TELL_ALL = 0xffff
 
 
@@ -67,15 +69,20 @@ ctypedef struct Tracker:
     int64_t crowded_at       # ns, when the table was last found below the collector's mark
     GreKeys gre_keys         # PPTP's calls, as a helper told them
     Entry fresh              # the connection of the packet in hand that is not (or no longer) in the table
-    Extra fresh_extra        # its accounting
+    Extra fresh_extra        # its accounting and labels
     Events events            # what happened, for those who watch
+    Events expect_events     # and to expectations
+    uint32_t happened        # what the packet in hand changed of its connection, TELL_... bits
     int64_t now              # ns; never goes back
+    uint8_t labels           # connections that begin have labels: a rule asks for them
     uint64_t counters[16]
     uint64_t reasons[256]    # packets by Reason
 
 
 cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil
 cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil
+cdef void conntrack_init(Tracker *t) noexcept nogil
+cdef void conntrack_told(Tracker *t, const Packet *p) noexcept nogil
 cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil
 cdef uint16_t conntrack_template(Tracker *t, const Template *made) noexcept nogil
 cdef void conntrack_zone(Tracker *t, Packet *p, const Template *template) noexcept nogil

@@ -9,7 +9,7 @@ from fastfw.core.events cimport (
     events_note,
 )
 from fastfw.core.expect cimport (
-    EXPECT_PERMANENT, Expect, expects_find, expects_forget, expects_remove, expects_remove_inverse,
+    EXPECT_PERMANENT, Expect, expects_expire, expects_find, expects_forget, expects_remove, expects_remove_inverse,
 )
 from fastfw.core.flows cimport (
     SLOTS, Bucket, Entry, Extra, flows_delete, flows_expired, flows_find, flows_grow, flows_hash, flows_home,
@@ -27,8 +27,8 @@ from fastfw.core.tcp cimport tcp_new, tcp_step
 from fastfw.core.terms cimport (
     ICMP_ERROR_UNKNOWN, INSERT_FAILED, ORIGINAL, REPLY, STATE_ESTABLISHED, STATE_INVALID, STATE_NEW, STATE_NONE,
     STATE_RELATED, STATE_UNTRACKED, STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_DYING, STATUS_EXPECTED,
-    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TIMED, STATUS_UNREAD,
-    TABLE_FULL, VERDICT_DROP,
+    STATUS_HELPED, STATUS_HELPER, STATUS_LABELLED, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_TIMED,
+    STATUS_UNREAD, TABLE_FULL, VERDICT_ACCEPT, VERDICT_DROP,
 )
 from fastfw.core.udp cimport udp_new, udp_step
 from fastfw.core.wire cimport (
@@ -134,16 +134,42 @@ cdef int told_at_first(const Entry *e) noexcept nogil:
     return what | TELL_HELPER if e.helper else what
 
 
-cdef void note_update(Tracker *t, uint32_t index, uint32_t was_status, uint8_t was_state) noexcept nogil:
-    """Tell what a packet changed, all of it where any of it is to be told."""
-    cdef const Entry *e = t.flows.entries + index
+cdef int changed(const Entry *e, uint32_t was_status, uint8_t was_state) noexcept nogil:
+    """What tracking a packet has changed of a connection."""
     cdef int what = TELL_PROTOINFO if e.state != was_state else 0
     if (e.status ^ was_status) & STATUS_SEEN_REPLY:
         what |= TELL_REPLY
     if (e.status ^ was_status) & STATUS_ASSURED:
         what |= TELL_ASSURED
-    if tells(t, e, what):
-        note(t, EVENT_UPDATE, ENDED_NOT, what, index)
+    return what
+
+
+cdef void conntrack_told(Tracker *t, const Packet *p) noexcept nogil:
+    """Tell what a packet that was judged has changed of its connection, all of it where any of it is to be told; what a
+    dropped one has changed is told with the next that passes. Somebody watches."""
+    cdef uint32_t index = p.entry, what
+    if index >= NEW_FLOW or t.settings.of[SET_EVENTS] == 0 or not key_equal(&t.flows.entries[index].key, &p.key):
+        return
+    what = t.happened | <uint32_t> t.flows.extras[index].untold
+    t.flows.extras[index].untold = 0 if p.verdict == VERDICT_ACCEPT else what
+    if what and p.verdict == VERDICT_ACCEPT and tells(t, t.flows.entries + index, <int> what):
+        note(t, EVENT_UPDATE, ENDED_NOT, <int> what, index)
+
+
+cdef void tell_expectation(void *owner, int kind, const Expect *one) noexcept nogil:
+    """Note that an expectation came or goes; its master is in the table still."""
+    cdef Tracker *t = <Tracker *> owner
+    cdef const Entry *master = t.flows.entries + one.master
+    if t.expect_events.ring == NULL or t.settings.of[SET_EVENTS] == 0:
+        return
+    if not master.status & STATUS_TEMPLATED or t.templates[master.template].expect_events & kind:
+        events_note(&t.expect_events, kind, ENDED_NOT, 0, t.now, master, <const Extra *> one)
+
+
+cdef void conntrack_init(Tracker *t) noexcept nogil:
+    """What a table that was set up needs to be told of expectations."""
+    t.expects.tell = tell_expectation
+    t.expects.owner = t
 
 
 cdef void conntrack_delete(Tracker *t, uint32_t index, int why) noexcept nogil:
@@ -174,8 +200,6 @@ cdef uint32_t collect(Tracker *t, uint32_t budget) noexcept nogil:
     while budget:
         budget -= 1
         index = flows_next(&t.flows)
-        if index == NO_FLOW:
-            break
         e = t.flows.entries + index
         if not e.key.family:
             continue
@@ -193,6 +217,8 @@ cdef uint32_t conntrack_sweep(Tracker *t, uint32_t budget) noexcept nogil:
     """Look at the next `budget` entries and delete those whose time is up; how many were."""
     cdef uint32_t index, gone = 0
     cdef int64_t most = t.settings.of[SET_MAX]
+    if unlikely(t.expect_events.ring != NULL):
+        expects_expire(&t.expects, t.now)
     if likely(most < 100 or t.flows.count < most / 100 * COLLECTOR_MARK):
         t.crowded_at = t.now
     elif t.now - t.crowded_at > COLLECTOR_WAITS:
@@ -281,6 +307,8 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     if most and t.flows.count >= most and not make_room(t, p.hash):
         p.verdict = VERDICT_DROP
         p.reason = TABLE_FULL
+        p.detail[0] = <uint32_t> t.flows.count
+        p.detail[1] = <uint32_t> most
         p.entry = NO_FLOW
         p.state = STATE_NONE
         t.counters[COUNT_DROP] += 1
@@ -288,7 +316,8 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
     memset(e, 0, sizeof(Entry))
     e.key = p.key
     e.master = NO_FLOW
-    if p.flip or points_at_itself(&p.key):
+    e.status = p.flip * STATUS_ORIGIN_HI
+    if points_at_itself(&p.key):
         e.status = STATUS_ORIGIN_HI
     if unlikely(p.template):
         e.template = p.template
@@ -299,6 +328,8 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
             e.status |= STATUS_COUNTED
         if t.settings.of[SET_TIMESTAMP]:
             e.status |= STATUS_TIMED
+        if t.labels:
+            e.status |= STATUS_LABELLED
     if unlikely(t.expects.count != 0):
         expected = expects_find(&t.expects, p)
         if expected != NULL:
@@ -328,7 +359,7 @@ cdef bint begin(Tracker *t, Packet *p) noexcept nogil:
 
 cdef void find_call(Tracker *t, Packet *p) noexcept nogil:
     """A PPTP call is named by what helpers told up to this packet: its key is only now complete."""
-    if t.gre_keys.count:
+    if t.gre_keys.calls.count:
         gre_keys_apply(&t.gre_keys, p)
         p.hash = flows_hash(&t.flows, &p.key)
         p.candidate = NO_FLOW
@@ -365,6 +396,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
     p.direction = ORIGINAL
     p.status = 0
     p.counted = 0
+    p.renewed = 0
+    t.happened = 0
     if unlikely(p.kind != KIND_TRACK):
         if p.kind == KIND_UNTRACKED:
             p.state = STATE_UNTRACKED
@@ -422,7 +455,7 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         t.fresh = e[0]
         t.fresh.status |= STATUS_DYING
         if p.entry != NEW_FLOW:
-            if unlikely(e.status & STATUS_COUNTED):
+            if unlikely(e.status & (STATUS_COUNTED | STATUS_LABELLED)):
                 t.fresh_extra = t.flows.extras[p.entry]
             conntrack_delete(t, p.entry, ENDED_CLOSED)
         p.entry = NEW_FLOW
@@ -433,8 +466,8 @@ cdef void conntrack_in(Tracker *t, Packet *p) noexcept nogil:
         e.status |= STATUS_SEEN_REPLY
     if unlikely(e.status & STATUS_COUNTED and p.counted):
         conntrack_count(t, p)
-    if unlikely(watched(t)) and p.entry < NEW_FLOW and (e.status != was_status or e.state != was_state):
-        note_update(t, p.entry, was_status, was_state)
+    if unlikely(watched(t)) and p.entry < NEW_FLOW:
+        t.happened = changed(e, was_status, was_state) | (TELL_PROTOINFO if p.renewed else 0)
     p.status = e.status
 
 
@@ -452,12 +485,15 @@ cdef bint conntrack_confirm(Tracker *t, Packet *p) noexcept nogil:
         p.entry = flows_insert(&t.flows, e, p.hash)
     if p.entry == NO_FLOW:
         p.reason = INSERT_FAILED
+        p.detail[0] = <uint32_t> t.flows.count
         t.counters[COUNT_INSERT_FAILED] += 1
         return False
-    if unlikely(e.status & (STATUS_COUNTED | STATUS_TIMED)):
+    if unlikely(e.status & (STATUS_COUNTED | STATUS_TIMED | STATUS_LABELLED)):
         t.flows.extras[p.entry] = t.fresh_extra
         t.flows.extras[p.entry].started = p.now
-    if unlikely(watched(t)) and tells(t, e, told_at_first(e)):
-        note(t, EVENT_NEW, ENDED_NOT, TELL_NEW, p.entry)
+    if unlikely(watched(t)):
+        t.flows.extras[p.entry].untold = 0
+        if tells(t, e, told_at_first(e) | <int> t.happened):
+            note(t, EVENT_NEW, ENDED_NOT, TELL_NEW | <int> t.happened, p.entry)
     t.counters[COUNT_INSERT] += 1
     return True

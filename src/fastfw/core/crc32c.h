@@ -11,7 +11,9 @@
 
 #include "bytes.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(FASTFW_PORTABLE)
+/* tables alone */
+#elif defined(__x86_64__) && defined(__GNUC__)
 #define FASTFW_CRC32C_SSE42 1
 #include <nmmintrin.h>
 #elif defined(__aarch64__) && defined(__linux__) && defined(__GNUC__)

@@ -6,13 +6,13 @@ from libc.string cimport memset
 from fastfw.core.bytes cimport raw16, raw32, raw64
 from fastfw.core.conntrack cimport Tracker
 from fastfw.core.flows cimport Entry, flows_find, flows_hash, key_equal
-from fastfw.core.maps cimport Map, map_add, map_delete, map_find, map_free, map_has, map_init
+from fastfw.core.maps cimport Map, map_add, map_at, map_delete, map_find, map_free, map_has, map_init
 from fastfw.core.program cimport Look, Predicate
 from fastfw.core.settings cimport TCP_CLOSE, TCP_TIME_WAIT
 from fastfw.core.terms cimport STATUS_ASSURED, STATUS_CONFIRMED, STATUS_ORIGIN_HI
 from fastfw.core.wire cimport (
-    KIND_BROKEN, NO_FLOW, PROTO_ICMP, PROTO_ICMPV6, PROTO_NONE, PROTO_SCTP, PROTO_TCP, PROTO_UDP,
-    PROTO_UDPLITE, Key, Packet, wire_icmp_key, wire_key,
+    KIND_BROKEN, NO_FLOW, PROTO_GRE, PROTO_ICMP, PROTO_ICMPV6, PROTO_NONE, PROTO_SCTP, PROTO_TCP,
+    PROTO_UDP, PROTO_UDPLITE, Key, Packet, wire_gre_call, wire_icmp_key, wire_key,
 )
 
 cdef enum:
@@ -153,7 +153,7 @@ cdef bint named(const Look *look, Beginning *b) noexcept nogil:
     """The connection that a packet begins, or without one would begin; False: none can be named."""
     cdef const Packet *p = look.p
     cdef uint32_t need = 0
-    cdef uint16_t sport = 0, dport = 0
+    cdef uint16_t sport = 0, dport = 0, call
     if look.e != NULL:
         b.key = look.e.key
         b.origin_high = look.e.status & STATUS_ORIGIN_HI != 0 and not to_itself(&b.key)
@@ -166,6 +166,8 @@ cdef bint named(const Look *look, Beginning *b) noexcept nogil:
     elif look.proto == PROTO_ICMP or look.proto == PROTO_ICMPV6:
         need = 8
     if look.room < need:
+        return False
+    if look.proto == PROTO_GRE and wire_gre_call(look.l4, look.room, &call) < 0:
         return False
     if need == 4:
         sport, dport = raw16(look.l4), raw16(look.l4 + 2)
@@ -210,7 +212,7 @@ cdef void tidy(Crowds *crowds, const Tracker *t, int64_t tick) noexcept nogil:
     for _i in range(2):
         crowds.turn = crowds.turn + 1 if crowds.turn + 1 < map.used else 0
         if map_has(map, crowds.turn):
-            crowd = <Crowd *> (map.records + <size_t> crowds.turn * map.size)
+            crowd = <Crowd *> map_at(map, crowds.turn)
             throw_out(crowds, crowd, t, tick)
             if crowd.count == 0:
                 map_delete(map, crowd)

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastfw.core.bytes cimport be32, raw16, raw32
 from fastfw.core.flows cimport Entry
 from fastfw.core.program cimport (
-    OP_CLUSTER, OP_HELPER, OP_INTERFACES, OP_MAC, OP_PACKET_TYPE, OP_RANGES4, OP_RANGES6, Look, Predicate,
+    OP_CLUSTER, OP_HELPER, OP_INTERFACES, OP_PACKET_TYPE, OP_RANGES4, OP_RANGES6, Look, Predicate,
 )
 from fastfw.core.terms cimport STATUS_ORIGIN_HI
 from fastfw.core.wire cimport NO_FLOW
@@ -168,8 +168,6 @@ cdef int declared_holds(const Predicate *q, const Look *look) noexcept nogil:
         return is_helped(q, look)
     if q.op == OP_PACKET_TYPE:
         return (link[12] if link != NULL else LINK_HOST) == q.a
-    if q.op == OP_MAC:
-        if link == NULL or not link[13] & LINK_SOURCE:
-            return -1
-        return raw32(link + 6) == q.a and raw16(link + 10) == q.b
-    return -1
+    if link == NULL or not link[13] & LINK_SOURCE:      # OP_MAC
+        return -1
+    return raw32(link + 6) == q.a and raw16(link + 10) == q.b

@@ -4,19 +4,22 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
-from fastfw.core.bytes cimport likely, prefetch_read, unlikely
+from fastfw.core.bytes cimport be16, likely, prefetch_read, put64, raw64, unlikely
+from fastfw.core.common cimport common_parse
 from fastfw.core.conntrack cimport (
     COUNT_FOUND, STATUS_APART, Tracker, conntrack_confirm, conntrack_count, conntrack_delete, conntrack_in,
-    conntrack_sweep,
+    conntrack_sweep, conntrack_told,
 )
 from fastfw.core.decision cimport Decision
 from fastfw.core.defrag cimport JOINED_DROPPED, JOINED_HELD, Joined, defrag_expire, defrag_take
 from fastfw.core.events cimport ENDED_HELPER
-from fastfw.core.flows cimport Entry, flows_guess, flows_hash, flows_home, key_equal
+from fastfw.core.flows cimport (
+    ELSEWHERE, Entry, Flows, flows_find, flows_guess, flows_guess_other, flows_hash, flows_home,
+    flows_send_for_next, key_equal,
+)
 from fastfw.core.headers cimport headers_plain4
-from fastfw.core.helping cimport helped_is_there
+from fastfw.core.helping cimport helped_is_there, payload_at
 from fastfw.core.paths cimport Path
 from fastfw.core.machine cimport pthread_mutex_trylock
 from fastfw.core.program cimport Program
@@ -63,14 +66,15 @@ cdef bint results_lie_as_packets() noexcept:
             and <size_t> &p.mark - at == <size_t> &o.mark - to)
 
 
-if sizeof(Outcome) != DECISION.itemsize or not results_lie_as_packets():
+if sizeof(Outcome) != DECISION.itemsize or STATUS_EXPECTED != 1 or not results_lie_as_packets():
     raise ImportError("fastfw.core.engine: a result record does not match its layout")
 
 cdef dict HOOKS = {"FORWARD": HOOK_FORWARD, "INPUT": HOOK_INPUT, "OUTPUT": HOOK_OUTPUT}
 
 cdef enum:
     AHEAD = 8               # packets between the stages: about as many lines as a core fetches at once
-    RING = 32               # places for the packets under way, a power of two above 2 * AHEAD
+    BURST = 4               # packets of one stage in a row, a divisor of the others
+    RING = 32               # places for the packets under way, a power of two, 2 * AHEAD + BURST at least
 
 # Bits of a connection's status: what one must have whose packets are common, of all that may keep it from that.
 cdef enum:
@@ -99,7 +103,12 @@ cdef inline bint judge_common(Core self, Packet *p) noexcept nogil:
     if unlikely(p.kind != KIND_TRACK or p.candidate == NO_FLOW or now > LATEST):
         return False
     e = t.flows.entries + p.candidate
-    if unlikely(not key_equal(&e.key, &p.key) or e.status & COMMON_MASK != COMMON_NEEDS or e.expires <= now):
+    if unlikely(not key_equal(&e.key, &p.key)):
+        p.candidate = flows_find(&t.flows, &p.key, p.hash)
+        if p.candidate == NO_FLOW:
+            return False
+        e = t.flows.entries + p.candidate
+    if unlikely(e.status & COMMON_MASK != COMMON_NEEDS or e.expires <= now):
         return False
     # directions come in no order a processor could learn: no branch on them
     d = p.flip ^ (e.status & STATUS_ORIGIN_HI != 0)
@@ -126,10 +135,9 @@ cdef inline bint judge_common(Core self, Packet *p) noexcept nogil:
     t.counters[COUNT_FOUND] += 1
     p.entry = p.candidate
     p.status = e.status
-    p.direction = <uint8_t> d
-    p.state = STATE_ESTABLISHED
     p.counted = 1
     if unlikely(e.status & STATUS_COUNTED):
+        p.direction = <uint8_t> d
         conntrack_count(t, p)
     if path != NULL:
         walk_take(path, p, e)
@@ -137,6 +145,9 @@ cdef inline bint judge_common(Core self, Packet *p) noexcept nogil:
         p.verdict = VERDICT_ACCEPT
         p.answer = 0
         p.rule = -1
+    # the rest of a decision in one store, that can be read back at once
+    put64(&p.verdict, p.verdict | STATE_ESTABLISHED << 8 | d << 16 | 1 << 24 | <uint64_t> 1 << 32
+          | <uint64_t> (e.status & STATUS_EXPECTED) << 40)
     return True
 
 
@@ -193,6 +204,10 @@ cdef void judge_fully(Core self, Packet *p) noexcept nogil:
         elif (unlikely(p.status & STATUS_HELPED != 0) and p.kind == KIND_TRACK and p.entry < NEW_FLOW
                 and self.attached.wants(t, p)):
             self.call_helper(p, begun)
+        if unlikely(t.events.ring != NULL) and not begun:
+            conntrack_told(t, p)
+    elif unlikely(t.events.ring != NULL):
+        conntrack_told(t, p)
     if unlikely(p.reason != REASON_NONE):
         t.reasons[p.reason] += 1
 
@@ -223,60 +238,101 @@ cdef void judge_fragment(Core self, Packet *p) noexcept nogil:
     p.frag_off = frag_off
 
 
-cdef inline void parse(Core self, Packet *p, bint verify) noexcept nogil:
-    """The first stage of a packet: what it is, and its bucket on the way to the cache."""
-    if unlikely(not verify):
-        p.no_verify = 1
-    wire_parse(p)
-    if likely(p.kind <= KIND_BROKEN):
-        p.hash = flows_hash(&self.tracker.flows, &p.key)
-        prefetch_read(flows_home(&self.tracker.flows, p.hash))
+# The stages, each of `n` packets in a row.
+
+cdef inline void parse(Core self, Packet *some, size_t n) noexcept nogil:
+    """What a packet is, and where its connection would be found; its bucket on the way to the cache."""
+    cdef Flows *flows = &self.tracker.flows
+    cdef Packet *p
+    cdef size_t j
+    if unlikely(not self.tracker.settings.of[SET_CHECKSUM]):
+        for j in range(n):
+            some[j].no_verify = 1
+    for j in range(n):
+        p = some + j
+        if unlikely(not common_parse(p)):
+            wire_parse(p)
+        if likely(p.kind <= KIND_BROKEN):
+            p.hash = flows_hash(flows, &p.key)
+    # A core goes on no further than a few hundred instructions before it knows where in memory it is that it sends for,
+    # and a large table's addresses are not at hand: those of several packets in a row are looked up at once.
+    for j in range(n):
+        p = some + j
+        if likely(p.kind <= KIND_BROKEN):
+            prefetch_read(flows_home(flows, p.hash))
 
 
-cdef inline void guess(Core self, Packet *p) noexcept nogil:
-    """The second stage: which connection it may belong to, and that on the way to the cache."""
-    p.candidate = flows_guess(&self.tracker.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
+cdef inline void guess(Core self, Packet *some, size_t n) noexcept nogil:
+    """Which connection a packet may belong to, and that on the way to the cache, in a row likewise."""
+    cdef Packet *p
+    cdef size_t j
+    for j in range(n):
+        p = some + j
+        p.candidate = flows_guess(&self.tracker.flows, p.hash) if likely(p.kind <= KIND_BROKEN) else NO_FLOW
 
 
-cdef inline void judge(Core self, Packet *p) noexcept nogil:
-    """The last stage."""
-    if unlikely(not judge_common(self, p)):
-        judge_fully(self, p)
-        if unlikely(self.rewrite.data != NULL):
-            rewrite_undo(&self.rewrite, p)
-    p.assured = p.status & STATUS_ASSURED != 0
-    p.seen_reply = p.status & STATUS_SEEN_REPLY != 0
-    p.expected = p.status & STATUS_EXPECTED != 0
+cdef inline void guess_again(Core self, Packet *some, size_t n) noexcept nogil:
+    """One connection in fifty lives outside its home bucket: which it may be then."""
+    cdef size_t j
+    for j in range(n):
+        if unlikely(some[j].candidate == ELSEWHERE):
+            some[j].candidate = flows_guess_other(&self.tracker.flows, some[j].hash)
+
+
+cdef inline void judge(Core self, Packet *some, size_t n, Outcome *out) noexcept nogil:
+    """What becomes of a packet; copied to `out` unless that is NULL."""
+    cdef Packet *p
+    cdef size_t j
+    for j in range(n):
+        p = some + j
+        if unlikely(not judge_common(self, p)):
+            judge_fully(self, p)
+            if unlikely(self.rewrite.data != NULL):
+                rewrite_undo(&self.rewrite, p)
+            p.assured = p.status & STATUS_ASSURED != 0
+            p.seen_reply = p.status & STATUS_SEEN_REPLY != 0
+            p.expected = p.status & STATUS_EXPECTED != 0
+        if out != NULL:
+            # by the words that were stored: others would wait for these
+            put64(out + j, raw64(&p.verdict))
+            put64(&out[j].rule, raw64(&p.rule))
+
+
+cdef inline void advance(Core self, Packet *ring, size_t mask, size_t i, size_t total, Outcome *out) noexcept nogil:
+    """One step of the pipeline: while some packets are judged, the lines of those behind them are on their way. BURST
+    packets from number `i` on, of `total`, have come and gone through no stage; `mask` makes of a number a place."""
+    if i < total:
+        parse(self, ring + (i & mask), min(<size_t> BURST, total - i))
+    if AHEAD <= i < total + AHEAD:
+        guess(self, ring + (i - AHEAD & mask), min(<size_t> BURST, total + AHEAD - i))
+    if AHEAD + BURST <= i < total + AHEAD + BURST:
+        guess_again(self, ring + (i - AHEAD - BURST & mask), min(<size_t> BURST, total + AHEAD + BURST - i))
+    if i >= 2 * AHEAD:
+        judge(self, ring + (i - 2 * AHEAD & mask), min(<size_t> BURST, total + 2 * AHEAD - i),
+              out + (i - 2 * AHEAD) if out != NULL else NULL)
 
 
 cdef inline void tidy(Core self, uint32_t packets) noexcept nogil:
-    """What is done behind a batch: a share of the expiry."""
-    conntrack_sweep(&self.tracker, (packets >> 3) + 1)
+    """What is done behind a batch: a share of the expiry, whose next entries are on their way until then."""
+    cdef uint32_t share = (packets >> 3) + 1
+    conntrack_sweep(&self.tracker, share)
+    flows_send_for_next(&self.tracker.flows, share)
     if unlikely(self.defrag.queues != 0):
         defrag_expire(&self.defrag, self.tracker.now)
 
 
 cdef class Core(Machine):
     cdef void run(self, Packet *batch, uint32_t n) noexcept nogil:
-        cdef bint verify = self.tracker.settings.of[SET_CHECKSUM] != 0
-        cdef uint32_t i
+        cdef size_t i = 0
         if n <= AHEAD:
-            for i in range(n):
-                parse(self, batch + i, verify)
-            for i in range(n):
-                guess(self, batch + i)
-            for i in range(n):
-                judge(self, batch + i)
-            tidy(self, n)
-            return
-        # a pipeline: while one packet is judged, the lines of those behind it are on their way
-        for i in range(n + 2 * AHEAD):
-            if i < n:
-                parse(self, batch + i, verify)
-            if AHEAD <= i < n + AHEAD:
-                guess(self, batch + i - AHEAD)
-            if i >= 2 * AHEAD:
-                judge(self, batch + i - 2 * AHEAD)
+            parse(self, batch, n)
+            guess(self, batch, n)
+            guess_again(self, batch, n)
+            judge(self, batch, n, NULL)
+        else:
+            while i < n + 2 * AHEAD:
+                advance(self, batch, BATCH - 1, i, n, NULL)
+                i += BURST
         tidy(self, n)
 
     cdef void call_helper(self, Packet *p, bint begun) noexcept with gil:
@@ -285,6 +341,8 @@ cdef class Core(Machine):
         if not self.attached.call(&self.tracker, p):
             p.verdict = VERDICT_DROP
             p.reason = HELPER_DROP
+            p.detail[0] = be16(p.data + p.l4 + (0 if p.direction else 2))
+            p.detail[1] = p.length - payload_at(p)
             if begun and helped_is_there(&self.tracker, p):
                 conntrack_delete(&self.tracker, p.entry, ENDED_HELPER)
                 p.entry = NO_FLOW
@@ -294,15 +352,16 @@ cdef class Core(Machine):
                  str iif not None, str oif not None, uint8_t[::1] out, const uint8_t[:, ::1] links=None):
         """Judge packets that lie in one buffer; `wire_length`, `hooks` and `links` may be None. Lengths are checked
         here."""
-        cdef size_t total = length.shape[0], size = data.shape[0], i, stop, end = total + 2 * AHEAD
+        cdef size_t total = length.shape[0], size = data.shape[0], i, j, stop, end = total + 2 * AHEAD
         cdef Packet ring[RING]
         cdef Packet *p
         cdef uint16_t into = self.interface(iif), onto = self.interface(oif)
         cdef Outcome *result = <Outcome *> (&out[0] if total else NULL)
         cdef const uint8_t *base = &data[0] if size else NULL
         cdef bint has_wire = wire_length is not None, has_hooks = hooks is not None
-        cdef bint has_links = links is not None, verify
+        cdef bint has_links = links is not None
         cdef size_t bad = total
+        cdef uint64_t rest, outside = 0
         if not (<size_t> offset.shape[0] == <size_t> time_ns.shape[0] == total
                 and <size_t> out.shape[0] == total * sizeof(Outcome)
                 and (not has_wire or <size_t> wire_length.shape[0] == total)
@@ -312,10 +371,14 @@ cdef class Core(Machine):
         if <size_t> result & 3:
             raise ValueError(f"out: an aligned, writable array of {total} records of DECISION expected")
         with nogil:
+            # an offset beyond the data, or a length beyond the rest, leaves a negative number somewhere
             for i in range(total):
-                if offset[i] > size or length[i] > size - offset[i]:
-                    bad = i
-                    break
+                rest = size - offset[i]
+                outside |= offset[i] | rest | (rest - length[i])
+            if unlikely(outside >> 63):
+                for bad in range(total):
+                    if offset[bad] > size or length[bad] > size - offset[bad]:
+                        break
         if bad < total:
             raise ValueError(f"packet {bad} lies outside the data: offset {offset[bad]}, length {length[bad]}, "
                              f"data {size}")
@@ -326,29 +389,22 @@ cdef class Core(Machine):
             while i < end:
                 stop = i + BATCH if end - i > BATCH else end
                 pthread_mutex_lock(&self.lock)
-                verify = self.tracker.settings.of[SET_CHECKSUM] != 0
                 while i < stop:
-                    if likely(i < total):
-                        p = ring + (i & (RING - 1))
-                        p.data = base + offset[i]
-                        p.have = length[i]
-                        p.length = wire_length[i] if has_wire and wire_length[i] > length[i] else length[i]
-                        p.now = time_ns[i]
-                        p.hook = hooks[i] if has_hooks else <uint8_t> hook
+                    for j in range(i, min(i + BURST, total)):
+                        p = ring + (j & (RING - 1))
+                        p.data = base + offset[j]
+                        p.have = length[j]
+                        p.length = wire_length[j] if has_wire and wire_length[j] > length[j] else length[j]
+                        p.now = time_ns[j]
+                        p.hook = hooks[j] if has_hooks else <uint8_t> hook
                         p.no_verify = p.hook == HOOK_OUTPUT
                         p.iif = into
                         p.oif = onto
                         p.mark = 0
                         p.stray = 0
-                        p.link = &links[i, 0] if has_links else NULL
-                        parse(self, p, verify)
-                    if likely(AHEAD <= i < total + AHEAD):
-                        guess(self, ring + ((i - AHEAD) & (RING - 1)))
-                    if likely(i >= 2 * AHEAD):
-                        p = ring + ((i - 2 * AHEAD) & (RING - 1))
-                        judge(self, p)
-                        memcpy(result + i - 2 * AHEAD, &p.verdict, sizeof(Outcome))
-                    i += 1
+                        p.link = &links[j, 0] if has_links else NULL
+                    advance(self, ring, RING - 1, i, total, result)
+                    i += BURST
                 tidy(self, BATCH)
                 pthread_mutex_unlock(&self.lock)
 

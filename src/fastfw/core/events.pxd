@@ -10,6 +10,12 @@ cdef enum:
     EVENT_DESTROY = 3
 
 
+# Of expectations, by a CT rule's --expevents bits.
+cdef enum:
+    EVENT_EXPECTED = 1 << 0
+    EVENT_FORGOTTEN = 1 << 1
+
+
 # Why a connection was taken out of the table.
 cdef enum:
     ENDED_NOT = 0
@@ -27,8 +33,8 @@ ctypedef struct Event:       # 208 bytes
     uint8_t why              # ENDED_...
     uint16_t what            # of an update: what changed, TELL_... bits of conntrack.pxd
     uint8_t unused[4]
-    Entry entry              # as it was then
-    Extra extra              # zero where nothing is counted
+    Entry entry              # as it was then; an expectation's master
+    Extra extra              # zero where nothing is counted; of an expectation itself
 
 
 ctypedef struct Events:

@@ -54,6 +54,8 @@ ctypedef struct Expects:
     uint64_t created
     uint64_t deleted
     uint64_t met
+    void (*tell)(void *owner, int kind, const Expect *one) noexcept nogil    # EVENT_...
+    void *owner
 
 
 cdef void expects_free(Expects *x) noexcept nogil
@@ -63,4 +65,5 @@ cdef Expect *expects_find(Expects *x, const Packet *p) noexcept nogil
 cdef void expects_remove(Expects *x, Expect *one) noexcept nogil
 cdef Expect *expects_same(Expects *x, const Expect *made, int64_t now) noexcept nogil
 cdef void expects_remove_inverse(Expects *x, const Expect *one, int64_t now) noexcept nogil
+cdef void expects_expire(Expects *x, int64_t now) noexcept nogil
 cdef void expects_forget(Expects *x, uint32_t master) noexcept nogil

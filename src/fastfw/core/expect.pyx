@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
+from fastfw.core.events cimport EVENT_EXPECTED, EVENT_FORGOTTEN
 from fastfw.core.wire cimport Key, Packet
 
 
@@ -44,8 +45,16 @@ cdef inline void unhang(ExpectLink *links, uint32_t *head, uint32_t at) noexcept
         links[link.behind - 1].before = link.before
 
 
+cdef inline void tell_of(Expects *x, int kind, const Expect *one) noexcept nogil:
+    if x.tell != NULL:
+        x.tell(x.owner, kind, one)
+
+
 cdef void expects_clear(Expects *x) noexcept nogil:
     """Forget all."""
+    cdef uint32_t at
+    for at in range(x.count):
+        tell_of(x, EVENT_FORGOTTEN, x.all + at)
     x.count = 0
     memset(x.destinations, 0, sizeof(x.destinations))
     memset(x.masters, 0, sizeof(x.masters))
@@ -61,6 +70,7 @@ cdef void expects_free(Expects *x) noexcept nogil:
 cdef void expects_remove(Expects *x, Expect *one) noexcept nogil:
     """Take one out; the last moves into its place."""
     cdef uint32_t at = <uint32_t> (one - x.all), last = x.count - 1
+    tell_of(x, EVENT_FORGOTTEN, one)
     unhang(x.by_destination, destination_head(x, one), at)
     unhang(x.by_master, master_head(x, one), at)
     if at != last:
@@ -106,7 +116,7 @@ cdef bint more_room(Expects *x) noexcept nogil:
     return True
 
 
-cdef void expire_all(Expects *x, int64_t now) noexcept nogil:
+cdef void expects_expire(Expects *x, int64_t now) noexcept nogil:
     """Take out whatever has waited long enough."""
     cdef uint32_t i = x.count
     while i:
@@ -183,7 +193,7 @@ cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t mos
     if most_at_once and alike >= most_at_once:
         expects_remove(x, oldest)
     if x.count >= most:
-        expire_all(x, now)
+        expects_expire(x, now)
         if x.count >= most:
             return -2
     if not more_room(x):
@@ -195,6 +205,7 @@ cdef int expects_add(Expects *x, const Expect *made, uint32_t most, uint32_t mos
     x.next_serial += 1
     x.count += 1
     x.created += 1
+    tell_of(x, EVENT_EXPECTED, x.all + x.count - 1)
     return 0
 
 

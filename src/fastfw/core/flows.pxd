@@ -85,11 +85,13 @@ ctypedef struct Extra:
     uint64_t packets[2]             # by Direction
     uint64_t bytes[2]               # of whole IP packets
     int64_t started                 # ns, when it was confirmed
-    uint64_t unused[3]
+    uint64_t labels[2]              # connlabel's, a bit each
+    uint64_t untold                 # while somebody watches: what packets that were dropped changed, TELL_... bits
 
 
 cdef enum:
     SLOTS = 12                      # of a bucket
+    ELSEWHERE = 0xfffffffd          # no slab index
 
 
 ctypedef struct Bucket:
@@ -121,19 +123,25 @@ cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) n
 cdef uint32_t flows_insert(Flows *f, const Entry *made, uint32_t hash) noexcept nogil
 cdef void flows_delete(Flows *f, uint32_t index) noexcept nogil
 cdef void flows_clear(Flows *f) noexcept nogil
+# What flows_guess comes to where no tag of the home bucket agrees: NO_FLOW, or ELSEWHERE where the entry may live in
+# its other bucket, whose line is on its way to the cache then.
+cdef uint32_t flows_elsewhere(const Flows *f, uint32_t hash) noexcept nogil
+# As flows_guess, of that other bucket; NO_FLOW where no tag agrees there either.
+cdef uint32_t flows_guess_other(const Flows *f, uint32_t hash) noexcept nogil
 cdef uint32_t flows_next(Flows *f) noexcept nogil
+# Put on the way to the cache what flows_expired will read of the next `count` entries.
+cdef void flows_send_for_next(const Flows *f, uint32_t count) noexcept nogil
 cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept nogil
 
 
 cdef inline uint32_t flows_hash(const Flows *f, const Key *key) noexcept nogil:
     cdef const uint64_t *k = &f.secret[0]
-    cdef const uint8_t *w = <const uint8_t *> key
-    cdef uint64_t ends = raw64(w + 32)
-    cdef uint64_t h = (k[10] + k[0] * raw32(w) + k[4] * raw32(w + 16) + k[8] * <uint32_t> ends
+    cdef uint64_t ends = raw64(&key.lo_port)
+    cdef uint64_t h = (k[10] + k[0] * <uint32_t> key.lo[0] + k[4] * <uint32_t> key.hi[0] + k[8] * <uint32_t> ends
                        + k[9] * (ends >> 32))
     if key.family == 6:
-        h += (k[1] * raw32(w + 4) + k[2] * raw32(w + 8) + k[3] * raw32(w + 12) + k[5] * raw32(w + 20)
-              + k[6] * raw32(w + 24) + k[7] * raw32(w + 28))
+        h += (k[1] * (key.lo[0] >> 32) + k[2] * <uint32_t> key.lo[1] + k[3] * (key.lo[1] >> 32)
+              + k[5] * (key.hi[0] >> 32) + k[6] * <uint32_t> key.hi[1] + k[7] * (key.hi[1] >> 32))
     cdef uint32_t high = <uint32_t> (h >> 32)
     return (high ^ high >> 16) * 0x9e3779b1u
 
@@ -158,20 +166,26 @@ cdef inline Bucket *flows_other(const Flows *f, uint32_t hash) noexcept nogil:
 cdef inline bint key_equal(const Key *a, const Key *b) noexcept nogil:
     cdef const uint64_t *x = <const uint64_t *> a
     cdef const uint64_t *y = <const uint64_t *> b
-    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4])) == 0
+    if unlikely(((x[0] ^ y[0]) | (x[2] ^ y[2]) | (x[4] ^ y[4])) != 0):
+        return False
+    # an IPv4 key has nothing there
+    return a.family == 4 or ((x[1] ^ y[1]) | (x[3] ^ y[3])) == 0
 
 
-cdef inline uint32_t flows_guess(const Flows *f, uint32_t hash) noexcept nogil:
-    """The first slab index in the home bucket whose tag agrees, its lines on their way to the cache."""
-    cdef Bucket *bucket = flows_home(f, hash)
-    cdef uint32_t hits = tags_equal(bucket.tag, flows_tag(hash))
-    cdef uint32_t index
-    if not hits:
-        return NO_FLOW
-    index = bucket.slot[lowest_bit(hits)]
+cdef inline uint32_t flows_first_hit(const Flows *f, const Bucket *bucket, uint32_t hits) noexcept nogil:
+    """The slab index of the first tag of `hits`, its lines on their way to the cache."""
+    cdef uint32_t index = bucket.slot[lowest_bit(hits)]
     prefetch(f.entries + index)
     prefetch(<const uint8_t *> (f.entries + index) + 64)
     return index
+
+
+cdef inline uint32_t flows_guess(const Flows *f, uint32_t hash) noexcept nogil:
+    """The first slab index in the home bucket whose tag agrees, its lines on their way to the cache; where none does,
+    flows_elsewhere."""
+    cdef const Bucket *home = flows_home(f, hash)
+    cdef uint32_t hits = tags_equal(home.tag, flows_tag(hash))
+    return flows_first_hit(f, home, hits) if likely(hits != 0) else flows_elsewhere(f, hash)
 
 
 cdef inline uint32_t flows_in_bucket(const Flows *f, const Bucket *bucket, const Key *key, uint8_t tag) noexcept nogil:

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fastfw.core.bytes cimport lowest_bit, tags_equal
+from fastfw.core.bytes cimport lowest_bit, prefetch_read, tags_equal
 from fastfw.core.wire cimport NO_FLOW
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -264,13 +264,30 @@ cdef void flows_crowding(const Flows *f, uint32_t *spilled, uint32_t *fullest) n
 
 
 cdef uint32_t flows_next(Flows *f) noexcept nogil:
-    """Move the hand over one entry, free ones too; its index, NO_FLOW where none was ever handed out."""
+    """Move the hand over one entry, free ones too; its index. One was handed out at least."""
     if f.hand >= f.used:
         f.hand = 1
-        if f.used == 1:
-            return NO_FLOW
     f.hand += 1
     return f.hand - 1
+
+
+cdef uint32_t flows_elsewhere(const Flows *f, uint32_t hash) noexcept nogil:
+    if flows_home(f, hash).spill == 0:
+        return NO_FLOW
+    prefetch_read(flows_other(f, hash))
+    return ELSEWHERE
+
+
+cdef uint32_t flows_guess_other(const Flows *f, uint32_t hash) noexcept nogil:
+    cdef const Bucket *other = flows_other(f, hash)
+    cdef uint32_t hits = tags_equal(other.tag, flows_tag(hash))
+    return flows_first_hit(f, other, hits) if hits else NO_FLOW
+
+
+cdef void flows_send_for_next(const Flows *f, uint32_t count) noexcept nogil:
+    cdef uint32_t index
+    for index in range(f.hand, min(f.hand + count, f.used)):
+        prefetch_read(&f.entries[index].expires)
 
 
 cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept nogil:
@@ -287,7 +304,8 @@ cdef uint32_t flows_expired(Flows *f, int64_t now, uint32_t *budget) noexcept no
         index = f.hand
         f.hand += 1
         entry = f.entries + index
-        if entry.key.family and entry.expires <= now:
+        # in this order: of an entry that lives one line is read
+        if entry.expires <= now and entry.key.family:
             return index
     budget[0] = 0
     return NO_FLOW

@@ -32,6 +32,19 @@ cdef bint headers_foreign6(const uint8_t *ip) noexcept nogil
 cdef bint headers_forwards4(const uint8_t *ip) noexcept nogil
 cdef bint headers_forwards6(const uint8_t *ip) noexcept nogil
 
+# What it is that headers_foreign6 or the two above refuse.
+cdef enum AddressKind:
+    ADDRESS_UNSPECIFIED = 0
+    ADDRESS_LOOPBACK
+    ADDRESS_BROADCAST
+    ADDRESS_GROUP
+    ADDRESS_INTERFACE    # a group that ends at the interface
+    ADDRESS_LINK         # of this link alone
+    ADDRESS_TARGET = 16  # a bit: it is the destination
+
+# The kind of the address refused in an IP header, and its first 32 bits as a number.
+cdef uint32_t headers_blamed(const uint8_t *ip, uint8_t family, uint32_t *begins) noexcept nogil
+
 
 cdef inline bint headers_plain4(const uint8_t *ip) noexcept nogil:
     """Whether both IPv4 addresses are at once seen to be none that headers_forwards4 refuses."""

@@ -148,3 +148,37 @@ cdef bint headers_forwards6(const uint8_t *ip) noexcept nogil:
         return True
     return not ((ip[8] == 0xfe and ip[9] >> 6 == 2) or (ip[24] == 0xfe and ip[25] >> 6 == 2)
                 or be32(ip + 8) | be32(ip + 12) | be32(ip + 16) | be32(ip + 20) == 0)
+
+
+cdef uint32_t kind4(uint32_t address) noexcept nogil:
+    if address >> 24 == 127:
+        return ADDRESS_LOOPBACK
+    if address == 0:
+        return ADDRESS_UNSPECIFIED
+    return ADDRESS_BROADCAST if address + 1 == 0 else ADDRESS_GROUP
+
+
+cdef uint32_t kind6(const uint8_t *address) noexcept nogil:
+    if address[0] == 0xff:
+        return ADDRESS_INTERFACE if address[1] & 15 <= 1 else ADDRESS_GROUP
+    if address[0] == 0xfe:
+        return ADDRESS_LINK
+    return ADDRESS_LOOPBACK if is_loopback6(address) else ADDRESS_UNSPECIFIED
+
+
+cdef bint source_is_bad6(const uint8_t *ip) noexcept nogil:
+    return (ip[8] == 0xff or is_loopback6(ip + 8) or (ip[8] == 0xfe and ip[9] >> 6 == 2)
+            or be32(ip + 8) | be32(ip + 12) | be32(ip + 16) | be32(ip + 20) == 0)
+
+
+cdef uint32_t headers_blamed(const uint8_t *ip, uint8_t family, uint32_t *begins) noexcept nogil:
+    cdef bint target
+    cdef const uint8_t *bad
+    if family == 4:
+        target = not is_here4(be32(ip + 12)) and ip[12] >> 4 != 14
+        begins[0] = be32(ip + (16 if target else 12))
+        return kind4(begins[0]) | (ADDRESS_TARGET if target else 0)
+    target = not source_is_bad6(ip)
+    bad = ip + (24 if target else 8)
+    begins[0] = be32(bad)
+    return kind6(bad) | (ADDRESS_TARGET if target else 0)

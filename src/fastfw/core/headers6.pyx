@@ -8,7 +8,7 @@ from libc.string cimport memcmp
 from fastfw.core.bytes cimport be16, be32, raw16, raw32
 from fastfw.core.declared cimport LINK_SOURCE
 from fastfw.core.program cimport (
-    OP_AH6, OP_EUI64, OP_FRAGMENT6, OP_HEADERS6, OP_OPTIONS6, OP_ROUTING6, OP_SEGMENTS6, Look, Predicate,
+    OP_AH6, OP_FRAGMENT6, OP_HEADERS6, OP_OPTIONS6, OP_ROUTING6, OP_SEGMENTS6, Look, Predicate,
 )
 from fastfw.core.wire cimport (
     PROTO_AH, PROTO_DSTOPTS, PROTO_ESP, PROTO_FRAGMENT, PROTO_HOPOPTS, PROTO_NONE, PROTO_ROUTING, Packet,
@@ -328,6 +328,4 @@ cdef int headers6_hold(const Predicate *q, Look *look) noexcept nogil:
         return headers(look, want)
     if q.op == OP_SEGMENTS6:
         return segments(look, want)
-    if q.op == OP_EUI64:
-        return interface_identifier(look)
-    return -1
+    return interface_identifier(look)       # OP_EUI64

@@ -5,12 +5,21 @@ from fastfw.core.conntrack cimport Tracker
 from fastfw.core.expect cimport Expect
 from fastfw.core.flows cimport key_equal
 from fastfw.core.helping_stream cimport Chunk, Stream, Streams
-from fastfw.core.wire cimport Packet
+from fastfw.core.wire cimport PROTO_TCP, PROTO_UDP, Packet
 
 
 cdef inline bint helped_is_there(const Tracker *t, const Packet *p) noexcept nogil:
     """Whether the packet's connection is in the table still: a helper may have ended it, or moved the table."""
     return key_equal(&t.flows.entries[p.entry].key, &p.key)
+
+
+cdef inline uint32_t payload_at(const Packet *p) noexcept nogil:
+    """Offset of the application's bytes."""
+    if p.proto == PROTO_TCP:
+        return p.l4 + (p.data[p.l4 + 12] >> 4) * 4
+    if p.proto == PROTO_UDP:
+        return p.l4 + 8
+    return p.l4
 
 
 cdef enum:
@@ -30,6 +39,7 @@ ctypedef struct Interest:
     uint32_t prefixes                        # 0: whatever it begins with
     uint32_t needles                         # 0: whatever is in it
     uint32_t suffixes                        # 0: none; else one of them will do in place of a prefix
+    uint8_t directions                       # a bit each
     uint32_t most                            # bytes of a stream kept for it; 0: it reads packets
     int record_end                           # the byte that ends a stream's record, -1: none
 
@@ -42,6 +52,9 @@ cdef class Attached:
     cdef list kept                   # the bytes objects that interests point into
     cdef bytearray tcp_ports         # by port, the helper's number; empty: none is attached
     cdef bytearray udp_ports
+    cdef set unasked                 # (protocol, port) of those of them that nobody asked for
+
+    cdef dict broadcasts             # IPv4 broadcast address of a declared network -> its mask, 4 bytes each
 
     cdef Streams streams             # of helpers that read streams
     cdef uint32_t purge_streams_at   # count of streams at which those of dead connections are thrown out
@@ -53,7 +66,9 @@ cdef class Attached:
     cdef list patterns(self, Pattern *into, wanted, bint lower)
     cdef take_interest(self, int number, helper)
     cdef bint wants_stream(self, Tracker *t, const Packet *p, uint32_t at) noexcept nogil
+    cdef void make_room(self, Tracker *t, const Stream *asking, uint32_t size) noexcept nogil
     cdef void detach(self, Tracker *t, const Packet *p) noexcept nogil
+    cdef bytearray ports(self, int protocol)
     cdef const uint8_t *port_map(self, int protocol)
     cdef bint wants(self, Tracker *t, const Packet *p) noexcept nogil
     cdef bint call(self, Tracker *t, Packet *p) noexcept

@@ -17,15 +17,15 @@ from fastfw.core.expect cimport (
     EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_INACTIVE, EXPECT_MASKED, EXPECT_PERMANENT, Expect, expects_add,
     expects_remove, expects_same,
 )
-from fastfw.core.flows cimport Entry, flows_find, flows_hash
+from fastfw.core.flows cimport Entry, flows_find, flows_hash, key_equal
 from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_forget, gre_keys_remove
 from fastfw.core.helping_stream cimport (
-    MOST_OF_ALL, STREAM_LOST, STREAM_WHOLE, Chunk, Stream, stream_done, stream_forget, stream_of, stream_take,
-    stream_undo, streams_free, streams_purge,
+    MOST_OF_ALL, STREAM_LOST, STREAM_WHOLE, Chunk, Stream, stream_done, stream_forget, stream_gives_way, stream_of,
+    stream_take, stream_undo, streams_free, streams_purge,
 )
 from fastfw.core.settings cimport SET_EXPECT_MAX
 from fastfw.core.terms cimport (
-    STATE_ESTABLISHED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_MASTER, STATUS_UNREAD,
+    HOOK_OUTPUT, STATE_ESTABLISHED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT, STATUS_HELPED, STATUS_MASTER, STATUS_UNREAD,
 )
 from fastfw.core.wire cimport NO_FLOW, PROTO_GRE, PROTO_TCP, PROTO_UDP, Key, Packet, wire_key
 
@@ -35,15 +35,6 @@ log = logging.getLogger("fastfw.helpers")
 
 # ns between two looks for dead connections' streams where many bytes are kept, however many packets ask for room
 cdef int64_t PURGE_PAUSE = 1_000_000_000
-
-
-cdef inline uint32_t payload_at(const Packet *p) noexcept nogil:
-    """Offset of the application's bytes."""
-    if p.proto == PROTO_TCP:
-        return p.l4 + (p.data[p.l4 + 12] >> 4) * 4
-    if p.proto == PROTO_UDP:
-        return p.l4 + 8
-    return p.l4
 
 
 cdef extern from "<string.h>" nogil:
@@ -114,6 +105,7 @@ cdef class Attached:
         self.notes = {}
         self.purge_at = 1024
         self.kept = []
+        self.broadcasts = {}
         memset(self.interests, 0, sizeof(self.interests))
         memset(&self.streams, 0, sizeof(self.streams))
         self.purge_streams_at = 1024
@@ -121,9 +113,17 @@ cdef class Attached:
         self.lost = 0
         self.tcp_ports = bytearray()
         self.udp_ports = bytearray()
+        self.unasked = set()
 
     def __dealloc__(self):
         streams_free(&self.streams)
+
+    cdef bytearray ports(self, int protocol):
+        """The helpers' numbers by port; once there it stays where it is."""
+        where = self.tcp_ports if protocol == PROTO_TCP else self.udp_ports
+        if not where:
+            where.extend(bytes(65536))
+        return where
 
     def add(self, helper, ports):
         """Carry a helper, attached to new connections to `ports`."""
@@ -134,11 +134,19 @@ cdef class Attached:
             self.take_interest(<int> len(self.helpers) - 1, helper)
         number = self.helpers.index(helper)
         for protocol, port in ports:
-            where = self.tcp_ports if protocol == 6 else self.udp_ports
-            if not where:
-                where.extend(bytes(65536))
-            where[port] = number
+            self.ports(protocol)[port] = number
+            self.unasked.discard((protocol, port))
         return number
+
+    def add_unasked(self, helpers):
+        """Attach helpers, and no others that nobody asked for, to those of their ports that have none."""
+        for protocol, port in self.unasked:
+            self.ports(protocol)[port] = 0
+        self.unasked.clear()
+        for helper in helpers:
+            vacant = [(protocol, port) for protocol, port in helper.ports if not self.ports(protocol)[port]]
+            self.add(helper, vacant)
+            self.unasked.update(vacant)
 
     cdef list patterns(self, Pattern *into, wanted, bint lower):
         """Put a helper's patterns of one kind; they are kept alive here. Returns them."""
@@ -160,6 +168,9 @@ cdef class Attached:
         interest.prefixes = <uint32_t> len(self.patterns(interest.prefix, helper.prefixes, True))
         interest.needles = <uint32_t> len(self.patterns(interest.needle, helper.contains, False))
         interest.suffixes = <uint32_t> len(self.patterns(interest.suffix, helper.suffixes, False))
+        interest.directions = 0
+        for direction in helper.directions:
+            interest.directions |= <uint8_t> (1 << <int> direction)
         interest.record_end = -1
         if helper.stream:
             if not 1 <= helper.stream_limit <= 1 << 20:
@@ -169,6 +180,10 @@ cdef class Attached:
             interest.most = helper.stream_limit
             if helper.record_end:
                 interest.record_end = helper.record_end[0]
+
+    def declare(self, broadcasts):
+        """The networks this host is in, as broadcast addresses and masks."""
+        self.broadcasts = broadcasts
 
     def stream_statistics(self):
         """Streams that are read, bytes kept of them, and how many were given up."""
@@ -183,7 +198,7 @@ cdef class Attached:
         return [() if helper is None else helper.class_names for helper in self.helpers]
 
     cdef const uint8_t *port_map(self, int protocol):
-        """The map stays where it is: it is grown once and never again."""
+        """NULL: none is attached to any."""
         where = self.tcp_ports if protocol == PROTO_TCP else self.udp_ports
         if not where:
             return NULL
@@ -194,6 +209,8 @@ cdef class Attached:
         cdef const Entry *e = t.flows.entries + p.entry
         cdef uint32_t at = payload_at(p)
         if e.helper == 0 or p.have != p.length or at > p.length:
+            return False
+        if not self.interests[e.helper].directions >> p.direction & 1:
             return False
         if p.proto == PROTO_TCP and self.interests[e.helper].most:
             return self.wants_stream(t, p, at)
@@ -220,6 +237,7 @@ cdef class Attached:
         if s == NULL:
             return False
         e.status &= ~(<uint32_t> STATUS_UNREAD)
+        self.make_room(t, s, interest.most)
         taken = stream_take(&self.streams, s, p.direction, be32(p.data + p.l4 + 4), syn, p.data + at, p.length - at,
                             interest.most, interest.record_end, &self.chunk)
         if taken == STREAM_WHOLE:
@@ -233,6 +251,20 @@ cdef class Attached:
             self.lost += 1
             self.detach(t, p)
         return False
+
+    cdef void make_room(self, Tracker *t, const Stream *asking, uint32_t size) noexcept nogil:
+        """So that `asking` may keep `size` more bytes: those that have kept something for longest are read no longer,
+        as what would come to them next makes no sense without what they kept."""
+        cdef Stream *s = stream_gives_way(&self.streams, asking, size)
+        cdef Entry *e
+        while s != NULL:
+            e = t.flows.entries + s.entry
+            if e.helper == s.number and key_equal(&e.key, &s.key):
+                e.helper = 0
+                e.status &= ~(<uint32_t> STATUS_HELPED)
+                self.lost += 1
+            stream_forget(&self.streams, s)
+            s = stream_gives_way(&self.streams, asking, size)
 
     cdef void detach(self, Tracker *t, const Packet *p) noexcept nogil:
         """The connection is read no longer."""
@@ -312,10 +344,10 @@ cdef class Attached:
         self.purge_at = 1024 + 2 * <uint32_t> len(self.notes)
 
 
-cdef void put_address(uint64_t *into, bytes address):
+cdef void put_address(uint64_t *into, const char *address, int size) noexcept nogil:
     into[0] = 0
     into[1] = 0
-    memcpy(into, <const char *> address, len(address))
+    memcpy(into, address, size)
 
 
 cdef uint16_t network16(int number):
@@ -406,8 +438,10 @@ cdef class Flow:
 
     @property
     def broadcast_mask(self):
-        self.live()
-        return None  # the engine is told of no network of this host's
+        cdef const Packet *p = self.live()
+        if p.family != 4 or p.hook != HOOK_OUTPUT:
+            return None
+        return self.attached.broadcasts.get(self.destination)
 
     cdef Expect describe(self, int protocol, bytes source, source_port, bytes destination, int port,
                          bytes source_mask) except *:
@@ -421,7 +455,7 @@ cdef class Flow:
             raise ValueError(f"addresses of {size} bytes expected")
         if source_mask is not None and (source is None or len(source_mask) != size or size != 4):
             raise ValueError("a source mask goes with an IPv4 source")
-        put_address(made.destination, destination)
+        put_address(made.destination, destination, size)
         made.destination_port = network16(port)
         made.proto = <uint8_t> protocol
         made.family = p.family
@@ -431,7 +465,7 @@ cdef class Flow:
         if source is None:
             made.flags |= EXPECT_ANY_SOURCE
         else:
-            put_address(made.source, source)
+            put_address(made.source, source, size)
             if source_mask is not None:
                 memcpy(&mask, <const char *> source_mask, 4)
                 made.source[0] |= mask << 32

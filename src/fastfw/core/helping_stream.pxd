@@ -2,7 +2,8 @@
 
 What a connection has yet to say is kept in one buffer a direction: first the bytes in order that no helper has taken,
 then those that came early, each at its place. A buffer never holds more than the helper's bound; what would is the end
-of reading that connection (STREAM_LOST), and no packet waits for any of it.
+of reading that connection (STREAM_LOST), and no packet waits for any of it. Where all connections together keep too
+much, the one that has kept something for longest gives way.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -18,7 +19,7 @@ cdef enum Taken:
 
 cdef enum:
     MOST_EARLY = 16          # pieces that came early, kept apart, a direction
-    MOST_OF_ALL = 64 << 20   # bytes kept of all connections together; who needs more is no longer read
+    MOST_OF_ALL = 64 << 20   # bytes kept of all connections together
 
 
 ctypedef struct Side:
@@ -40,6 +41,9 @@ ctypedef struct Stream:
     uint8_t number           # of the helper
     uint8_t fresh            # its helper has not been told of the connection yet
     uint8_t busy             # its helper is reading: nothing may move
+    uint8_t keeps            # something is kept of it, and it stands in line
+    Stream *older            # in the line of those that keep something; NULL at its ends
+    Stream *newer
     Side side[2]
 
 
@@ -48,6 +52,8 @@ ctypedef struct Streams:
     uint32_t size
     uint32_t count
     uint64_t bytes           # of all that is kept
+    Stream *oldest           # the line of streams that keep something, by when they began to
+    Stream *newest
 
 
 # What is handed over: `size` bytes at `data`, valid until stream_done. `whole` bytes are whole records.
@@ -66,6 +72,7 @@ cdef int stream_take(Streams *all, Stream *s, int direction, uint32_t sequence, 
 cdef bint stream_done(Streams *all, Stream *s, int direction, const Chunk *chunk, uint32_t taken,
                       uint32_t most) noexcept nogil
 cdef bint stream_undo(Streams *all, Stream *s, int direction, const Chunk *chunk) noexcept nogil
+cdef Stream *stream_gives_way(const Streams *all, const Stream *asking, uint32_t size) noexcept nogil
 cdef void stream_forget(Streams *all, Stream *s) noexcept nogil
 cdef void streams_free(Streams *all) noexcept nogil
 cdef void streams_purge(Streams *all, const Entry *entries) noexcept nogil

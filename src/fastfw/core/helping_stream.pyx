@@ -38,12 +38,48 @@ cdef bint more_chains(Streams *all) noexcept nogil:
     return True
 
 
-cdef void empty(Streams *all, Side *side) noexcept nogil:
+cdef void stand_in_line(Streams *all, Stream *s) noexcept nogil:
+    s.keeps = 1
+    s.newer = NULL
+    s.older = all.newest
+    if all.newest != NULL:
+        all.newest.newer = s
+    else:
+        all.oldest = s
+    all.newest = s
+
+
+cdef void leave_line(Streams *all, Stream *s) noexcept nogil:
+    s.keeps = 0
+    if s.older != NULL:
+        s.older.newer = s.newer
+    else:
+        all.oldest = s.newer
+    if s.newer != NULL:
+        s.newer.older = s.older
+    else:
+        all.newest = s.older
+
+
+cdef Stream *stream_gives_way(const Streams *all, const Stream *asking, uint32_t size) noexcept nogil:
+    """Whose place is needed so that `asking` may keep `size` more bytes: of the others, whoever has kept something for
+    longest. NULL where there is room, or nobody else keeps anything."""
+    cdef Stream *s = all.oldest
+    if all.bytes + size <= MOST_OF_ALL:
+        return NULL
+    while s != NULL and (s == asking or s.busy):
+        s = s.newer
+    return s
+
+
+cdef void empty(Streams *all, Stream *s, Side *side) noexcept nogil:
     all.bytes -= side.room
     free(side.kept)
     side.kept = NULL
     side.room = side.have = side.searched = 0
     side.early = 0
+    if s.keeps and s.side[0].room == 0 and s.side[1].room == 0:
+        leave_line(all, s)
 
 
 cdef Stream *stream_of(Streams *all, uint32_t entry, uint8_t number, const Key *key, bint afresh) noexcept nogil:
@@ -66,8 +102,8 @@ cdef Stream *stream_of(Streams *all, uint32_t entry, uint8_t number, const Key *
     if s.busy:
         return NULL
     if afresh or s.number != number or not key_equal(&s.key, key):
-        empty(all, s.side)
-        empty(all, s.side + 1)
+        empty(all, s, s.side)
+        empty(all, s, s.side + 1)
         s.side[0].known = s.side[1].known = 0
         s.key = key[0]
         s.number = number
@@ -80,8 +116,8 @@ cdef void stream_forget(Streams *all, Stream *s) noexcept nogil:
     while at[0] != s:
         at = &at[0].behind
     at[0] = s.behind
-    empty(all, s.side)
-    empty(all, s.side + 1)
+    empty(all, s, s.side)
+    empty(all, s, s.side + 1)
     free(s)
     all.count -= 1
 
@@ -110,7 +146,7 @@ cdef void streams_purge(Streams *all, const Entry *entries) noexcept nogil:
             s = behind
 
 
-cdef bint reserve(Streams *all, Side *side, uint32_t size, uint32_t most) noexcept nogil:
+cdef bint reserve(Streams *all, Stream *s, Side *side, uint32_t size, uint32_t most) noexcept nogil:
     """Whether `size` bytes may be kept, and there is room for them."""
     cdef uint32_t room = side.room or 256
     cdef uint8_t *grown
@@ -130,15 +166,17 @@ cdef bint reserve(Streams *all, Side *side, uint32_t size, uint32_t most) noexce
     all.bytes += room - side.room
     side.kept = grown
     side.room = room
+    if not s.keeps:
+        stand_in_line(all, s)
     return True
 
 
-cdef bint put_early(Streams *all, Side *side, uint32_t at, const uint8_t *payload, uint32_t size,
+cdef bint put_early(Streams *all, Stream *s, Side *side, uint32_t at, const uint8_t *payload, uint32_t size,
                     uint32_t most) noexcept nogil:
     """Keep a piece that came early at its offset in `kept`; False where it cannot be, or contradicts another."""
     cdef uint32_t to = at + size, low, high
     cdef uint32_t i, first, last
-    if not reserve(all, side, to, most):
+    if not reserve(all, s, side, to, most):
         return False
     for i in range(side.early):
         low = at if at > side.early_from[i] else side.early_from[i]
@@ -192,7 +230,7 @@ cdef int stream_take(Streams *all, Stream *s, int direction, uint32_t sequence, 
     cdef const uint8_t *end
     if syn:
         sequence += 1
-        empty(all, side)
+        empty(all, s, side)
         side.next = sequence
         side.known = 1
     if size == 0:
@@ -204,7 +242,7 @@ cdef int stream_take(Streams *all, Stream *s, int direction, uint32_t sequence, 
     if ahead > 0:
         if <uint32_t> ahead > most or size > most:
             return STREAM_LOST
-        return STREAM_NOTHING if put_early(all, side, side.have + ahead, payload, size, most) else STREAM_LOST
+        return STREAM_NOTHING if put_early(all, s, side, side.have + ahead, payload, size, most) else STREAM_LOST
     said = side.next - sequence
     if said >= size:
         return STREAM_NOTHING                          # said before
@@ -219,7 +257,7 @@ cdef int stream_take(Streams *all, Stream *s, int direction, uint32_t sequence, 
         low = 0
         side.next += size
     else:
-        if not reserve(all, side, side.have + size, most):
+        if not reserve(all, s, side, side.have + size, most):
             return STREAM_LOST
         for i in range(side.early):
             high = side.have + size if side.have + size < side.early_to[i] else side.early_to[i]
@@ -246,14 +284,14 @@ cdef bint stream_done(Streams *all, Stream *s, int direction, const Chunk *chunk
     cdef Side *side = s.side + direction
     cdef uint32_t rest = chunk.size - taken, i, gone
     if chunk.data != side.kept:
-        if rest and not reserve(all, side, rest, most):
+        if rest and not reserve(all, s, side, rest, most):
             return False
         if rest:
             memcpy(side.kept, chunk.data + taken, rest)
     else:
         gone = taken
         if rest == 0 and side.early == 0:
-            empty(all, side)
+            empty(all, s, side)
         elif gone:
             # what came early moves along
             memmove(side.kept, side.kept + gone,

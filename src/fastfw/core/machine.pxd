@@ -53,6 +53,7 @@ cdef class Machine:
 
     cdef int keep_logs(self) except -1
     cdef uint16_t interface(self, str name) except? 0
+    cdef void _name_interface(self, int number, str name) except *
     # Whether anybody looks into payload, so that a driver must not cut packets. Needs no lock.
     cdef inline bint wants_payload(self) noexcept nogil:
         return self.reads_payload[0] or self.reads_payload[1] or self.reads_payload[2]

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastfw.core.conntrack cimport (
-    COUNTERS, Template, Tracker, conntrack_delete, conntrack_sweep, conntrack_template,
+    COUNTERS, Template, Tracker, conntrack_delete, conntrack_init, conntrack_sweep, conntrack_template,
 )
 from fastfw.core.defrag cimport Defrag, Family, defrag_expire, defrag_free
 from fastfw.core.events cimport ENDED_DELETED, events_free
@@ -13,7 +13,7 @@ from fastfw.core.expect cimport expects_clear, expects_free
 from fastfw.core.flows cimport (
     Flows, flows_clear, flows_crowding, flows_free, flows_init, flows_reserve, flows_want_extras,
 )
-from fastfw.core.gre cimport gre_keys_free
+from fastfw.core.gre cimport gre_keys_clear, gre_keys_free, gre_keys_init
 from fastfw.core.helping cimport Attached
 from fastfw.core.logs cimport logs_free, logs_open, logs_take
 from fastfw.core.program cimport Program
@@ -56,6 +56,9 @@ cdef class Machine:
         if flows_init(&self.tracker.flows, room, seed) < 0:
             raise MemoryError(f"no memory for a table of {room} connections")
         self.tracker.expects.secret = self.tracker.flows.secret[0]
+        if gre_keys_init(&self.tracker.gre_keys, self.tracker.flows.secret[0]) < 0:
+            raise MemoryError("no memory for calls")
+        conntrack_init(&self.tracker)
         if settings["nf_conntrack_acct"] or settings["nf_conntrack_timestamp"]:
             if flows_want_extras(&self.tracker.flows) < 0:
                 raise MemoryError(f"no memory for the accounting of {room} connections")
@@ -64,6 +67,7 @@ cdef class Machine:
         flows_free(&self.tracker.flows)
         expects_free(&self.tracker.expects)
         events_free(&self.tracker.events)
+        events_free(&self.tracker.expect_events)
         logs_free(&self.logs)
         rewrite_free(&self.rewrite)
         free(self.queues)
@@ -126,6 +130,24 @@ cdef class Machine:
         self.templates[key] = number
         return number
 
+    def _templates(self):
+        """What CT rules have asked for of connections that began, by number: timeouts (seconds by slot), events and
+        expectation events (bits)."""
+        return {number: (dict(key[3]), key[4], key[5]) for key, number in self.templates.items()}
+
+    def _want_labels(self, bint wanted):
+        """Whether connections that begin from now on have labels."""
+        cdef int made = 0
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            if wanted:
+                made = flows_want_extras(&self.tracker.flows)
+            if made == 0:
+                self.tracker.labels = wanted
+            pthread_mutex_unlock(&self.lock)
+        if made < 0:
+            raise MemoryError(f"no memory for the labels of {self.tracker.flows.capacity} connections")
+
     def _get(self, str name):
         slot, _default, _highest, unit = SETTINGS[name]
         return self.tracker.settings.of[<int> slot] // (unit or 1)
@@ -134,7 +156,7 @@ cdef class Machine:
         """Put a compiled ruleset, or None, in the place of the one in force, between two batches."""
         cdef Program *program = NULL
         if rules is not None:
-            for name, number in self.interfaces.items():
+            for name, number in list(self.interfaces.items()):
                 rules.bind_interface(number, name)
             program = &rules.program
             program.logs = &self.logs
@@ -144,8 +166,7 @@ cdef class Machine:
                 raise MemoryError("no memory for packets whose headers rules change")
         cdef Program **place = &self.program4 if family == 4 else &self.program6
         cdef uint32_t *base = &self.path_base[family == 6]
-        cdef bint reads = rules is not None and rules.reads_payload
-        if reads:                                # before the rules that need it
+        if rules is not None and rules.reads_payload:    # before the rules that need it
             self.reads_payload[family == 6] = 1
         with nogil:
             pthread_mutex_lock(&self.lock)
@@ -165,8 +186,9 @@ cdef class Machine:
             else:
                 self.rules6 = rules
         finally:
+            rules = self._rules(family)          # those before, where the new ones found no memory
+            self.reads_payload[family == 6] = rules is not None and rules.reads_payload
             pthread_mutex_unlock(&self.lock)
-        self.reads_payload[family == 6] = reads
 
     def _read_queues(self, numbers):
         """Tell which queues are read; None: all of them. Before the first ruleset."""
@@ -220,15 +242,38 @@ cdef class Machine:
         with nogil:
             pthread_mutex_lock(&self.lock)
         try:
-            number = self.interfaces.setdefault(name, len(self.interfaces))
-            for rules in (self.rules4, self.rules6):
-                if rules is not None:
-                    rules.bind_interface(number, name)
+            number = self.interfaces.get(name)
+            if number is None:
+                number = len(self.interfaces)
+                self._name_interface(number, name)
         finally:
             pthread_mutex_unlock(&self.lock)
         return number
 
+    cdef void _name_interface(self, int number, str name) except *:
+        """Give a name its number: all rules in force know it then, or, where memory is short, none. Under the lock."""
+        try:
+            for rules in (self.rules4, self.rules6):
+                if rules is not None:
+                    rules.bind_interface(number, name)
+            self.interfaces[name] = number
+        except BaseException:
+            for rules in (self.rules4, self.rules6):
+                if rules is not None:
+                    rules.unbind_interface(number)
+            raise
+
     # -- logs -----------------------------------------------------------------------------------------------------
+
+    def _forget_paths(self):
+        """Walk every packet's way again: what it tells of may be asked for now."""
+        with nogil:
+            pthread_mutex_lock(&self.lock)
+            if self.program4 != NULL:
+                walk_forget_paths(self.program4, &self.tracker)
+            if self.program6 != NULL:
+                walk_forget_paths(self.program6, &self.tracker)
+            pthread_mutex_unlock(&self.lock)
 
     def _open_logs(self, uint32_t room, uint32_t snap):
         """Begin to keep the last `room` logged packets, `snap` bytes of each; 0: none any more."""
@@ -236,11 +281,8 @@ cdef class Machine:
         with nogil:
             pthread_mutex_lock(&self.lock)
             failed = logs_open(&self.logs, room, snap)
-            if self.program4 != NULL:
-                walk_forget_paths(self.program4, &self.tracker)
-            if self.program6 != NULL:
-                walk_forget_paths(self.program6, &self.tracker)
             pthread_mutex_unlock(&self.lock)
+        self._forget_paths()
         self.kept_logs = []
         self.lost_logs = 0
         if failed:
@@ -330,9 +372,9 @@ cdef class Machine:
                 for index in range(1, self.tracker.flows.used):
                     if self.tracker.flows.entries[index].key.family:
                         conntrack_delete(&self.tracker, index, ENDED_DELETED)
-            flows_clear(&self.tracker.flows)
             expects_clear(&self.tracker.expects)
-            self.tracker.gre_keys.count = 0
+            flows_clear(&self.tracker.flows)
+            gre_keys_clear(&self.tracker.gre_keys)
             pthread_mutex_unlock(&self.lock)
 
     def _sweep(self, int64_t now):
@@ -359,12 +401,23 @@ cdef class Machine:
         """Of helpers that read streams: connections read, bytes kept, connections given up at a bound."""
         return self._held(self.attached.stream_statistics)
 
+    def _declare(self, broadcasts):
+        """Before any packet: IPv4 broadcast addresses of the host's networks and their masks, 4 bytes each."""
+        self.attached.declare(broadcasts)
+
     def _attach(self, helper, ports):
         """Attach a Helper to new connections to `ports`, (protocol number, port) pairs; none: to CT rules alone."""
+        self._attaching(self.attached.add, helper, ports)
+
+    def _attach_unasked(self, helpers):
+        """Attach Helpers, and no others that nobody asked for, to those of their ports that have none."""
+        self._attaching(self.attached.add_unasked, helpers)
+
+    def _attaching(self, add, *given):
         with nogil:
             pthread_mutex_lock(&self.lock)
         try:
-            self.attached.add(helper, ports)
+            add(*given)
             self.reads_payload[2] = 1
             self.tracker.helper_of_port[0] = self.attached.port_map(6)
             self.tracker.helper_of_port[1] = self.attached.port_map(17)

@@ -1,4 +1,4 @@
-"""A hash table of records that begin with their key, for what rules remember of addresses.
+"""A hash table of records that begin with their key, for what rules remember of addresses and helpers of calls.
 
 Open addressing by linear probing over an index of record numbers; a deletion shifts back what stood behind it, so that
 a table that has churned probes as a fresh one does. Records lie in one array, which moves when it grows: pointers are
@@ -28,5 +28,15 @@ cdef void *map_find(const Map *m, const void *key) noexcept nogil
 # A new record of a key that has none, all zero behind it; NULL without memory.
 cdef void *map_add(Map *m, const void *key) noexcept nogil
 cdef void map_delete(Map *m, void *record) noexcept nogil
+cdef void map_clear(Map *m) noexcept nogil
 # Whether a record number, below `used`, is in use.
 cdef bint map_has(const Map *m, uint32_t number) noexcept nogil
+
+
+cdef inline uint32_t map_number(const Map *m, const void *record) noexcept nogil:
+    """A record's number, which stays the same."""
+    return <uint32_t> ((<const uint8_t *> record - m.records) / m.size)
+
+
+cdef inline void *map_at(const Map *m, uint32_t number) noexcept nogil:
+    return m.records + <size_t> number * m.size

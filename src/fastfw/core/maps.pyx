@@ -106,7 +106,7 @@ cdef void *map_add(Map *m, const void *key) noexcept nogil:
 
 
 cdef void map_delete(Map *m, void *record) noexcept nogil:
-    cdef uint32_t number = <uint32_t> ((<uint8_t *> record - m.records) / m.size)
+    cdef uint32_t number = map_number(m, record)
     cdef uint32_t at = home(m, m.hashes[number]), ahead, belongs
     while m.index[at] != number + 1:
         at = (at + 1) & m.mask
@@ -127,6 +127,14 @@ cdef void map_delete(Map *m, void *record) noexcept nogil:
                 break
         m.index[at] = m.index[ahead]
         at = ahead
+
+
+cdef void map_clear(Map *m) noexcept nogil:
+    memset(m.hashes, 0, m.room * sizeof(uint32_t))
+    memset(m.index, 0, (<size_t> m.mask + 1) * sizeof(uint32_t))
+    m.used = 0
+    m.free = 0
+    m.count = 0
 
 
 cdef bint map_has(const Map *m, uint32_t number) noexcept nogil:

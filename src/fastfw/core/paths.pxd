@@ -23,9 +23,9 @@ ctypedef struct Path:       # 64 bytes
     uint32_t mark_in        # the packet's mark before
     uint32_t connmark_in    # the connection's mark before, where rules look at it
     Counter counter         # packets that took it and are not yet in the rules' counters
-    uint32_t mark
-    uint32_t connmark
     int32_t rule            # the deciding rule
+    uint32_t mark           # the packet's mark after: as a Packet has the two
+    uint32_t connmark
     uint32_t first_hit      # place in `hits` of the rules that count
     uint32_t hash
     uint16_t hit_count

@@ -3,9 +3,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastfw.core.bytes cimport be16, sum_bytes, sum_fold
+from fastfw.core.conntrack cimport TELL_LABEL
 from fastfw.core.flows cimport Extra
 from fastfw.core.program cimport OP_CONNBYTES, OP_ROOM, OP_STRING, OP_TIME, Look, Predicate
-from fastfw.core.terms cimport STATUS_COUNTED
+from fastfw.core.terms cimport STATUS_COUNTED, STATUS_LABELLED
 from fastfw.core.wire cimport NEW_FLOW
 
 cdef enum:
@@ -127,6 +128,25 @@ cdef bint is_time(const Predicate *q, const Look *look) noexcept nogil:
     return want[TIME_MONTHDAYS] >> day_of_month(days) & 1
 
 
+cdef inline Extra *extra_of(const Look *look) noexcept nogil:
+    """What is kept beside the packet's connection, whose status says that there is something."""
+    return &look.tracker.fresh_extra if look.p.entry == NEW_FLOW else look.tracker.flows.extras + look.p.entry
+
+
+cdef bint label_holds(const Predicate *q, Look *look) noexcept nogil:
+    cdef uint64_t *word
+    cdef uint64_t bit = <uint64_t> 1 << (q.a & 63)
+    if look.e == NULL or not look.e.status & STATUS_LABELLED:
+        return False
+    word = &extra_of(look).labels[q.a >> 6]
+    if not word[0] & bit:
+        if not q.b:
+            return False
+        look.tracker.happened |= TELL_LABEL
+        word[0] |= bit
+    return True
+
+
 cdef int amount_between(const Predicate *q, const Look *look) noexcept nogil:
     """Packets, bytes or bytes a packet of the connection so far; -1: they are not counted."""
     cdef const Extra *extra
@@ -134,10 +154,7 @@ cdef int amount_between(const Predicate *q, const Look *look) noexcept nogil:
     cdef uint64_t packets, size, amount
     if look.e == NULL or not look.e.status & STATUS_COUNTED:
         return -1
-    if look.p.entry == NEW_FLOW:
-        extra = &look.tracker.fresh_extra
-    else:
-        extra = look.tracker.flows.extras + look.p.entry
+    extra = extra_of(look)
     if q.c < 2:
         packets = extra.packets[q.c]
         size = extra.bytes[q.c]
@@ -154,7 +171,7 @@ cdef int amount_between(const Predicate *q, const Look *look) noexcept nogil:
 cdef int payload_holds(const Predicate *q, Look *look) noexcept nogil:
     cdef int answer
     if q.op == OP_ROOM:
-        return 1 if not look.fragment and look.room >= q.a else -1
+        return 1 if (not look.fragment or look.p.family == 6) and look.room >= q.a else -1
     if q.op == OP_STRING:
         answer = contains(q, look)
     elif q.op == OP_TIME:

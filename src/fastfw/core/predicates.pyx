@@ -8,7 +8,7 @@ from fastfw.core.memory cimport memory_holds
 from fastfw.core.payload cimport payload_holds
 from fastfw.core.program cimport (
     END_ORIGINAL_SOURCE, END_ORIGINAL_TARGET, END_REPLY_SOURCE, END_REPLY_TARGET, Limit, OP_CONNBYTES, OP_CONNMARK,
-    OP_CT_ADDRESS4, OP_CT_ADDRESS6, OP_CT_DIRECTION, OP_CT_EXPIRE, OP_CT_PORT, OP_CT_PROTOCOL, OP_CT_STATUS, OP_DPORT,
+    OP_CT_ADDRESS4, OP_CT_ADDRESS6, OP_CT_DIRECTION, OP_CT_PORT, OP_CT_PROTOCOL, OP_CT_STATUS, OP_DPORT,
     OP_FRAGMENT, OP_FURTHER, OP_HEADER, OP_ICMP, OP_IIF, OP_LENGTH, OP_LIMIT, OP_MARK, OP_NEVER, OP_OIF, OP_PORTS,
     OP_PROTOCOL,
     OP_ROOM, OP_SOURCE4, OP_SOURCE6, OP_SOURCE_RANGE4, OP_SOURCE_RANGE6, OP_SPORT, OP_STATE, OP_TARGET4, OP_TARGET6,
@@ -134,7 +134,7 @@ cdef bint ct_holds(const Predicate *q, const Look *look) noexcept nogil:
         have = &e.key.hi[0] if end_is_high(e, q.c) else &e.key.lo[0]
         want = look.program.words + q.a
         answer = ((have[0] & want[2]) ^ want[0]) | ((have[1] & want[3]) ^ want[1]) == 0
-    elif q.op == OP_CT_EXPIRE:
+    else:       # OP_CT_EXPIRE
         # the clock of a connection that is not confirmed does not run yet
         left = (e.expires - look.p.now) / <int64_t> 1000000000 if e.status & STATUS_CONFIRMED else 0
         answer = q.a <= (left if left > 0 else 0) <= q.b

@@ -89,6 +89,7 @@ cpdef enum Op:
     OP_RATE                 # a: number of the table, b: RATE bits
     OP_CROWD                # a: number of lists, more than b connections, c: 1: of the destination
     OP_SET                  # a: number of the set, b: AskBits, c: place in `words` of packets and bytes
+    OP_LABEL                # a: its bit, b: 1: it is set where it was not
 
 
 cpdef enum Side:
@@ -131,6 +132,8 @@ cpdef enum Action:
     ACT_TCP_MSS             # a: the segment size at most
     ACT_TCP_STRIP           # a: place in `numbers` of 256 bits, the kinds of options to go
     ACT_TCP_ECN             # flags = flags & ~b | a; likewise the traffic class by the bits above 8
+    ACT_SYNPROXY            # what a proxy of handshakes would answer itself is dropped
+    ACT_TAKE                # as ACT_MARK, then as ACT_ACCEPT
 
 
 ctypedef struct Predicate:  # 20 bytes

@@ -16,8 +16,13 @@ class Rules:
     """(table, chain, index of its first rule, index of its end), in order."""
 
     wants_accounting: bool
-    reads_payload: bool
     """Whether a rule asks what connections have carried."""
+
+    wants_labels: bool
+    """Whether a rule asks for connections' labels."""
+
+    reads_payload: bool
+    """Whether a rule looks beyond the transport header."""
 
     source: object
     """What its maker wants to keep beside it."""
@@ -54,6 +59,9 @@ class Rules:
 
     def bind_interface(self, number: int, name: str) -> None:
         """Tell which of the rules' interface patterns a name meets, before any packet carries its number."""
+
+    def unbind_interface(self, number: int) -> None:
+        """Take back what was told of a name that could not be told everywhere: its number is free for another."""
 
     def rule_name(self, index: int) -> str:
         """`table:chain:rule:N` or `table:chain:policy:N` (`return` at a user chain's end); N counts from 1."""

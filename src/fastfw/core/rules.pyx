@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from fastfw.core.amounts cimport Kept
-from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free
+from fastfw.core.classifier_build cimport classifier_bind, classifier_build, classifier_free, classifier_unbind
 from fastfw.core.memory cimport recent_free, recent_init
 from fastfw.core.paths cimport Counter, paths_free, paths_init, paths_settle
 from fastfw.core.program cimport ACT_END, Limit, Predicate, Program, Recent, Rule, Stage
@@ -133,12 +133,21 @@ cdef class Rules:
         if self.store is not None:
             self.store.bind_interface(number, name)
         row = <uint64_t *> calloc(words, sizeof(uint64_t))
+        if row == NULL:
+            raise MemoryError("no memory for the compiled ruleset")
         for place, (start, wildcard) in enumerate(self.patterns):
             if name.startswith(start) if wildcard else name == start:
                 row[<size_t> place >> 6] |= <uint64_t> 1 << (<size_t> place & 63)
         self.program.interfaces[number] = row
         if classifier_bind(&self.program, number, row) < 0:
+            self.unbind_interface(number)
             raise MemoryError("no memory for the compiled ruleset")
+
+    cpdef void unbind_interface(self, int number):
+        """Take back what was told of a name that could not be told everywhere: its number is free for another."""
+        free(self.program.interfaces[number])
+        self.program.interfaces[number] = NULL
+        classifier_unbind(&self.program, number)
 
     def rule_name(self, int index):
         """`table:chain:rule:N` or `table:chain:policy:N` (`return` at a user chain's end); N counts from 1."""

@@ -95,8 +95,8 @@ cdef bint check_chunks(Packet *p, uint32_t *kinds) noexcept nogil:
             kinds[0] |= <uint32_t> 1 << c.kind
     if first:
         p.reason = CAPTURE_CUT if p.have < p.length else SCTP_CHUNK
-        p.detail[0] = 0
-        p.detail[1] = 0
+        p.detail[0] = p.have if p.have < p.length else 0
+        p.detail[1] = p.length if p.have < p.length else 0
         return False
     return True
 
@@ -123,9 +123,14 @@ cdef Step out_of_state(Packet *p, const Chunk *c, int state) noexcept nogil:
 cdef bint init_tag(Packet *p, const Chunk *c, uint32_t *tag) noexcept nogil:
     """The initiate tag of an INIT or INIT ACK; False where its fixed part is not all there."""
     if c.at + CHUNK_HEADER + INIT_SIZE > p.have:
-        p.reason = CAPTURE_CUT if c.at + CHUNK_HEADER + INIT_SIZE <= p.length else SCTP_CHUNK
-        p.detail[0] = c.kind
-        p.detail[1] = c.length
+        if c.at + CHUNK_HEADER + INIT_SIZE <= p.length:
+            p.reason = CAPTURE_CUT
+            p.detail[0] = p.have
+            p.detail[1] = c.at + CHUNK_HEADER + INIT_SIZE
+        else:
+            p.reason = SCTP_CHUNK
+            p.detail[0] = c.kind
+            p.detail[1] = c.length
         return False
     tag[0] = raw32(p.data + c.at + CHUNK_HEADER)
     return True
@@ -164,21 +169,20 @@ cdef Step check_heartbeat(SctpFlow *t, Packet *p, const Chunk *c, int d, uint32_
     cdef uint32_t tag = tag_of(p)
     if t.tag[d] == 0:
         t.tag[d] = tag
-    elif tag != t.tag[d]:
-        if among(kinds, CHUNK_DATA) or doubted[0]:
-            return wrong_tag(p, t.tag[d])
-        if c.kind == CHUNK_HEARTBEAT:
-            t.flags |= HEARTBEAT_DOUBTED
-            t.last_direction = <uint8_t> d
-            doubted[0] = True
-        elif not t.flags & HEARTBEAT_DOUBTED or t.last_direction == d:
-            return wrong_tag(p, t.tag[d])
-        else:
-            t.flags &= <uint8_t> ~HEARTBEAT_DOUBTED
-            t.tag[d] = tag
-            t.tag[1 - d] = 0
+    elif tag == t.tag[d]:
+        t.flags &= <uint8_t> ~HEARTBEAT_DOUBTED
+    elif among(kinds, CHUNK_DATA) or doubted[0]:
+        return wrong_tag(p, t.tag[d])
+    elif c.kind == CHUNK_HEARTBEAT:
+        t.flags |= HEARTBEAT_DOUBTED
+        t.last_direction = <uint8_t> d
+        doubted[0] = True
+    elif not t.flags & HEARTBEAT_DOUBTED or t.last_direction == d:
+        return wrong_tag(p, t.tag[d])
     else:
         t.flags &= <uint8_t> ~HEARTBEAT_DOUBTED
+        t.tag[d] = tag
+        t.tag[1 - d] = 0
     return STEP_ACCEPT
 
 

@@ -33,6 +33,7 @@ cdef enum:
     SET_GRE = 21
     SET_GRE_STREAM = 22
     SET_SCTP = 24                     # + SctpState
+    SET_HELPER = 33                   # the ports that helpers are attached to follow from it
     SET_CHECKSUM = 34
     SET_ACCT = 35
     SET_MAX = 36

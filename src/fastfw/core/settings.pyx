@@ -1,17 +1,20 @@
 """The settings' names, defaults and ranges: the sysctls of /proc/sys/net/netfilter on Linux 6.18, without prefix,
-and those of net.ipv4 that govern its fragments."""
+those of net.ipv4 that govern its fragments, and nf_conntrack_helper, which older kernels had."""
 from fastfw.core.settings cimport (
-    SET_ACCT, SET_BUCKETS, SET_CHECKSUM, SET_EVENTS, SET_EXPECT_MAX, SET_FRAG4_HIGH, SET_FRAG4_LOW, SET_FRAG4_MAX_DIST,
-    SET_FRAG4_TIMEOUT, SET_FRAG6_HIGH, SET_FRAG6_LOW, SET_FRAG6_TIMEOUT, SET_GENERIC, SET_GRE, SET_GRE_STREAM,
-    SET_ICMP, SET_ICMPV6, SET_LOG_INVALID, SET_MAX, SET_SCTP, SET_TCP, SET_TCP_IGNORE_INVALID_RST, SET_TCP_LIBERAL,
-    SET_TCP_LOOSE, SET_TCP_MAX_RETRANS, SET_TCP_MAX_RETRANS_TIME, SET_TCP_UNACKNOWLEDGED, SET_TIMESTAMP, SET_UDP,
-    SET_UDP_STREAM, TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT, TCP_LAST_ACK, TCP_SYN_RECV,
-    TCP_SYN_SENT, TCP_SYN_SENT2, TCP_TIME_WAIT,
+    SET_ACCT, SET_BUCKETS, SET_CHECKSUM, SET_EVENTS, SET_EXPECT_MAX, SET_FRAG4_HIGH, SET_FRAG4_LOW,
+    SET_FRAG4_MAX_DIST, SET_FRAG4_TIMEOUT, SET_FRAG6_HIGH, SET_FRAG6_LOW, SET_FRAG6_TIMEOUT, SET_GENERIC, SET_GRE,
+    SET_GRE_STREAM, SET_HELPER, SET_ICMP, SET_ICMPV6, SET_LOG_INVALID, SET_MAX, SET_SCTP, SET_TCP,
+    SET_TCP_IGNORE_INVALID_RST, SET_TCP_LIBERAL, SET_TCP_LOOSE, SET_TCP_MAX_RETRANS, SET_TCP_MAX_RETRANS_TIME,
+    SET_TCP_UNACKNOWLEDGED, SET_TIMESTAMP, SET_UDP, SET_UDP_STREAM, TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED,
+    TCP_FIN_WAIT, TCP_LAST_ACK, TCP_SYN_RECV, TCP_SYN_SENT, TCP_SYN_SENT2, TCP_TIME_WAIT,
 )
 
 SECOND = 1_000_000_000
 SYN_SENT2 = int(SET_TCP + TCP_SYN_SENT2)
 INT_MAX = 2**31 - 1
+
+# The lowest value where it is not 0: the kernel lets something be expected whatever it is told.
+LOWEST = {"nf_conntrack_expect_max": 1}
 
 # name: (slot, default, highest value, nanoseconds a unit or 0)
 TABLE = {
@@ -30,6 +33,7 @@ TABLE = {
     "nf_conntrack_generic_timeout": (SET_GENERIC, 600, INT_MAX, SECOND),
     "nf_conntrack_gre_timeout": (SET_GRE, 30, INT_MAX, SECOND),
     "nf_conntrack_gre_timeout_stream": (SET_GRE_STREAM, 180, INT_MAX, SECOND),
+    "nf_conntrack_helper": (SET_HELPER, 0, 1, 0),
     "nf_conntrack_icmp_timeout": (SET_ICMP, 30, INT_MAX, SECOND),
     "nf_conntrack_icmpv6_timeout": (SET_ICMPV6, 30, INT_MAX, SECOND),
     "nf_conntrack_log_invalid": (SET_LOG_INVALID, 0, 255, 0),

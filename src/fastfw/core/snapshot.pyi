@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ ENTRY: np.dtype[np.void]
 EXTRA: np.dtype[np.void]
 EXPECT: np.dtype[np.void]
 EVENT: np.dtype[np.void]
+EXPECTATION_EVENT: np.dtype[np.void]
 CALL: np.dtype[np.void]
 
 def entries(
@@ -26,7 +28,15 @@ def put_entries(
     extras: npt.NDArray[np.void] | None,
     helpers: npt.NDArray[np.uint8],
     behind: int = 0,
+    templates: Mapping[int, int] | None = None,
 ) -> tuple[int, int, dict[int, int]]: ...
+def notes(core: Core) -> list[tuple[int, int, dict[str, Any]]]: ...
+def put_notes(
+    core: Core,
+    told: Iterable[tuple[int, int, dict[str, Any]]],
+    helpers: npt.NDArray[np.uint8],
+    where: dict[int, int],
+) -> None: ...
 def check_expectations(table: npt.NDArray[np.void], helper_count: int) -> None: ...
 def put_expectations(
     core: Core, table: npt.NDArray[np.void], helpers: npt.NDArray[np.uint8], where: dict[int, int]
@@ -43,5 +53,5 @@ def change(
     status: int = 0,
 ) -> int: ...
 def forget_expectations(core: Core) -> None: ...
-def watch(core: Core, room: int) -> None: ...
-def take_events(core: Core) -> tuple[npt.NDArray[np.void], int]: ...
+def watch(core: Core, room: int, expectations: bool = False) -> None: ...
+def take_events(core: Core, expectations: bool = False) -> tuple[npt.NDArray[np.void], int]: ...

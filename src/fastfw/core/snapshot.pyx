@@ -1,24 +1,32 @@
 """The table as arrays: copied out for listings and files, checked and put back."""
+import json
+
 import numpy as np
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 
-from fastfw.core.conntrack cimport conntrack_delete
+from fastfw.core.conntrack cimport (
+    TELL_ASSURED, TELL_HELPER, TELL_LABEL, TELL_MARK, TELL_PROTOINFO, TELL_REPLY, conntrack_delete,
+)
 from fastfw.core.engine cimport Core, pthread_mutex_lock, pthread_mutex_unlock
-from fastfw.core.events cimport ENDED_DELETED, ENDED_NOT, EVENT_UPDATE, Event, events_note, events_watch
+from fastfw.core.events cimport (
+    ENDED_DELETED, ENDED_NOT, EVENT_NEW, EVENT_UPDATE, Event, Events, events_note, events_watch,
+)
 from fastfw.core.expect cimport (
     EXPECT_ANY_PORT, EXPECT_ANY_SOURCE, EXPECT_INACTIVE, EXPECT_MASKED, EXPECT_PERMANENT, Expect, expects_add,
     expects_clear,
 )
-from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, key_equal
-from fastfw.core.gre cimport GreKey, gre_keys_restore
+from fastfw.core.flows cimport Entry, Extra, flows_find, flows_hash, flows_insert, flows_want_extras, key_equal
+from fastfw.core.gre cimport GreKey, gre_keys_add, gre_keys_copy
 from fastfw.core.icmp_types cimport icmp_request_of
-from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES
+from fastfw.core.settings cimport SET_EXPECT_MAX, SET_MAX, TCP_NONE, TCP_STATES, TCP_TIME_WAIT
+from fastfw.core.tcp cimport CLOSED_FIRST, LIBERAL, SACKS
 from fastfw.core.terms cimport (
     STATUS_ASSURED, STATUS_CONFIRMED, STATUS_COUNTED, STATUS_TIMED, STATUS_EXPECTED, STATUS_FIXED_TIMEOUT,
-    STATUS_HELPED, STATUS_HELPER, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_SKIPS, STATUS_TEMPLATED,
-    STATUS_UNREAD,
+    STATUS_HELPED, STATUS_HELPER, STATUS_LABELLED, STATUS_MASTER, STATUS_ORIGIN_HI, STATUS_SEEN_REPLY, STATUS_SKIPS,
+    STATUS_TEMPLATED, STATUS_UNREAD,
 )
 from fastfw.core.wire cimport (
     NO_FLOW, PROTO_GRE, PROTO_ICMP, PROTO_ICMPV6, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, Key,
@@ -27,17 +35,17 @@ from fastfw.core.wire cimport (
 # An entry of the table's slab, one record a connection; flows.pxd says what each field means.
 ENTRY = np.dtype({
     "names": ["lo", "hi", "lo_port", "hi_port", "zone", "proto", "family", "expires", "status", "mark", "private",
-              "master", "state", "helper"],
-    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "<i8", "<u4", "<u4", "V56", "<u4", "u1", "u1"],
-    "offsets": [0, 16, 32, 34, 36, 38, 39, 64, 40, 44, 72, 56, 60, 61],
+              "master", "state", "helper", "template"],
+    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "u1", "<i8", "<u4", "<u4", "V56", "<u4", "u1", "u1", "<u2"],
+    "offsets": [0, 16, 32, 34, 36, 38, 39, 64, 40, 44, 72, 56, 60, 61, 62],
     "itemsize": 128,
 })
 
 # What is counted of a connection; flows.pxd says what each field means.
 EXTRA = np.dtype({
-    "names": ["packets", "bytes", "started"],
-    "formats": [("<u8", 2), ("<u8", 2), "<i8"],
-    "offsets": [0, 16, 32],
+    "names": ["packets", "bytes", "started", "labels"],
+    "formats": [("<u8", 2), ("<u8", 2), "<i8", ("<u8", 2)],
+    "offsets": [0, 16, 32, 40],
     "itemsize": 64,
 })
 
@@ -58,11 +66,19 @@ EXPECT = np.dtype({
     "itemsize": 64,
 })
 
+# What happened to an expectation: the same, with its master for the connection and itself beside it.
+EXPECTATION_EVENT = np.dtype({
+    "names": ["time", "kind", "entry", "expectation"],
+    "formats": ["<i8", "u1", ENTRY, EXPECT],
+    "offsets": [0, 8, 16, 144],
+    "itemsize": 208,
+})
+
 # A call of PPTP; gre.pxd says what each field means.
 CALL = np.dtype({
-    "names": ["source", "destination", "call", "key", "zone", "family", "master"],
-    "formats": ["V16", "V16", ">u2", ">u2", "<u2", "u1", "<u4"],
-    "offsets": [0, 16, 32, 34, 36, 38, 40],
+    "names": ["source", "destination", "call", "zone", "family", "key", "master"],
+    "formats": ["V16", "V16", ">u2", "<u2", "u1", ">u2", "<u4"],
+    "offsets": [0, 16, 32, 34, 36, 40, 44],
     "itemsize": 48,
 })
 
@@ -72,10 +88,15 @@ if sizeof(Entry) != ENTRY.itemsize or sizeof(Extra) != EXTRA.itemsize or sizeof(
 
 # What an entry in the table may carry; anything else in a file was not written by an engine.
 cdef uint32_t KNOWN_STATUS = (
-    STATUS_COUNTED | STATUS_TIMED | STATUS_TEMPLATED |
+    STATUS_COUNTED | STATUS_TIMED | STATUS_LABELLED | STATUS_TEMPLATED |
     STATUS_EXPECTED | STATUS_SEEN_REPLY | STATUS_ASSURED | STATUS_CONFIRMED | STATUS_FIXED_TIMEOUT | STATUS_HELPER
     | STATUS_UNREAD | STATUS_HELPED | STATUS_MASTER | STATUS_ORIGIN_HI
 )
+
+
+cdef enum:
+    # what nf_conntrack says that a program has changed, whatever it has
+    TELL_OF_CHANGE = TELL_REPLY | TELL_ASSURED | TELL_PROTOINFO | TELL_HELPER | TELL_MARK | TELL_LABEL
 
 
 cdef uint8_t[::1] raw(array):
@@ -141,16 +162,13 @@ def expectations(Core core):
 
 def calls(Core core):
     """A copy of every call that helpers have told of (dtype CALL)."""
-    cdef uint32_t room = held(core, &core.tracker.gre_keys.count), i, found = 0
+    cdef uint32_t room = held(core, &core.tracker.gre_keys.calls.count), found
     table = np.zeros(room, CALL)
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef GreKey *into = <GreKey *> &table_bytes[0]
     with nogil:
         pthread_mutex_lock(&core.lock)
-        for i in range(core.tracker.gre_keys.count):
-            if found < room:
-                into[found] = core.tracker.gre_keys.all[i]
-                found += 1
+        found = gre_keys_copy(&core.tracker.gre_keys, into, room)
         pthread_mutex_unlock(&core.lock)
     return table[:found]
 
@@ -226,16 +244,25 @@ def check_calls(table):
         raise ValueError("a call is told of twice")
 
 
-def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
+cdef inline bint is_still(Core core, uint32_t index, const Key *key) noexcept nogil:
+    """Whether the connection is where it was when the lock was last held."""
+    return index < core.tracker.flows.used and key_equal(&core.tracker.flows.entries[index].key, key)
+
+
+def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0, templates=None):
     """Enter saved entries that are not in the table yet, their time not up.
 
     `extras` (dtype EXTRA or None) are taken over where this engine counts too. `helpers` (uint8) maps the saved helper
-    numbers to this engine's, 0: none. Up to `behind` segments of each TCP connection that windows would refuse teach it
-    new ones instead. Returns (entered, refused because the table is full, new slab index by old as a
-    dict of the masters). ValueError for a record no engine would have written; nothing is entered then.
+    numbers to this engine's, 0: none, `templates` those of templates, none by default. Up to `behind` segments of each
+    TCP connection that windows would refuse teach it new ones instead. Returns (entered, refused because the table is
+    full, and of the masters and of those with a helper a dict: by old slab index the new one and the connection's key).
+    ValueError for a record no engine would have written; nothing is entered then.
     """
     cdef uint32_t count = len(table), i, index, entered = 0, refused = 0, helper_count = len(helpers)
     cdef uint8_t[::1] table_bytes = raw(table), helper_map = raw(np.ascontiguousarray(helpers, np.uint8))
+    cdef uint16_t[::1] template_map = np.zeros(65536, np.uint16)
+    for number, new in ({} if templates is None else templates).items():
+        template_map[number] = new
     moved = np.zeros(count, np.uint32)
     cdef uint8_t[::1] moved_bytes = raw(moved)
     cdef uint32_t *went = <uint32_t *> &moved_bytes[0]
@@ -270,10 +297,11 @@ def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
             one.master = NO_FLOW
             one.helper = helper_map[one.helper] if one.helper else 0
             if not counts:
-                one.status &= ~(<uint32_t> (STATUS_COUNTED | STATUS_TIMED))
-            # a template's number is this process's own
-            one.template = 0
+                one.status &= ~(<uint32_t> (STATUS_COUNTED | STATUS_TIMED | STATUS_LABELLED))
+            one.template = template_map[one.template] if one.status & STATUS_TEMPLATED else 0
             one.status &= ~(<uint32_t> (STATUS_MASTER | STATUS_HELPED | STATUS_UNREAD | STATUS_TEMPLATED))
+            if one.template:
+                one.status |= STATUS_TEMPLATED
             if one.helper:
                 one.status |= STATUS_HELPED | STATUS_UNREAD
             if behind and one.key.proto == PROTO_TCP:
@@ -284,34 +312,85 @@ def put_entries(Core core, table, indices, extras, helpers, uint8_t behind=0):
                 continue
             if counts:
                 core.tracker.flows.extras[index] = beside[i]
+            if core.tracker.events.ring != NULL:
+                core.tracker.flows.extras[index].untold = 0
+                events_note(&core.tracker.events, EVENT_NEW, ENDED_NOT, TELL_OF_CHANGE, core.tracker.now,
+                            core.tracker.flows.entries + index, core.tracker.flows.extras + index)
             went[i] = index
             entered += 1
         pthread_mutex_unlock(&core.lock)
     where = {}
-    masters = np.isin(indices, table["master"]) | (table["status"] & STATUS_MASTER != 0)
-    for old, new in zip(indices[masters].tolist(), moved[masters].tolist()):
-        if new:
-            where[old] = new
+    masters = np.isin(indices, table["master"]) | (table["status"] & STATUS_MASTER != 0) | (table["helper"] != 0)
+    for row in np.flatnonzero(masters).tolist():
+        if moved[row]:
+            where[int(indices[row])] = (int(moved[row]), (<const char *> &given[row].key)[:sizeof(Key)])
     return entered, refused, where
 
 
+def notes(Core core):
+    """What helpers have noted of connections: (slab index, helper number, the notes). Notes that JSON does not give
+    back as they were are left out, and those of streams, which are read anew."""
+    found = []
+    cdef Entry *e
+    with nogil:
+        pthread_mutex_lock(&core.lock)
+    try:
+        for (index, number), (key, memory) in core.attached.notes.items():
+            e = core.tracker.flows.entries + <uint32_t> index
+            if (not memory or e.helper != number or e.status & STATUS_UNREAD or core.attached.interests[number].most
+                    or (<const char *> &e.key)[:sizeof(Key)] != key):
+                continue
+            try:
+                kept = json.loads(json.dumps(memory))
+            except (TypeError, ValueError, RecursionError):
+                continue
+            if kept == memory:
+                found.append((index, number, kept))
+    finally:
+        pthread_mutex_unlock(&core.lock)
+    return found
+
+
+def put_notes(Core core, told, helpers, where):
+    """Hand saved notes to the helpers of connections that were entered (`where`, from `put_entries`), are in the table
+    still and have not been read."""
+    cdef Entry *e
+    cdef Key named
+    for index, number, memory in told:
+        if index not in where or not helpers[number]:
+            continue
+        new, key = where[index]
+        memcpy(&named, <const char *> key, sizeof(Key))
+        with nogil:
+            pthread_mutex_lock(&core.lock)
+        try:
+            e = core.tracker.flows.entries + <uint32_t> new
+            if is_still(core, new, &named) and e.helper == helpers[number] and e.status & STATUS_UNREAD:
+                core.attached.notes[(new, int(helpers[number]))] = (key, memory)
+                e.status &= ~(<uint32_t> STATUS_UNREAD)
+        finally:
+            pthread_mutex_unlock(&core.lock)
+
+
 def put_expectations(Core core, table, helpers, where):
-    """Enter saved expectations, checked before, whose masters were entered (`where`: new slab index by old); how many
-    were."""
+    """Enter saved expectations, checked before, whose masters were entered (`where`, from `put_entries`) and are in the
+    table still: packets and deletions may come between; how many were."""
     cdef Expect one
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef const Expect *given = <const Expect *> &table_bytes[0]
+    cdef Key master
     cdef uint32_t i, entered = 0
     for i in range(<uint32_t> len(table)):
         one = given[i]
         if one.master not in where:
             continue
-        one.master = where[one.master]
+        one.master, key = where[one.master]
+        memcpy(&master, <const char *> key, sizeof(Key))
         one.helper = helpers[one.helper]
         one.child_helper = helpers[one.child_helper]
         with nogil:
             pthread_mutex_lock(&core.lock)
-            if one.expires > core.tracker.now and expects_add(
+            if one.expires > core.tracker.now and is_still(core, one.master, &master) and expects_add(
                     &core.tracker.expects, &one, <uint32_t> core.tracker.settings.of[SET_EXPECT_MAX], 0,
                     core.tracker.now) == 0:
                 core.tracker.flows.entries[one.master].status |= STATUS_MASTER
@@ -321,21 +400,27 @@ def put_expectations(Core core, table, helpers, where):
 
 
 def put_calls(Core core, table, where):
-    """Know saved calls, checked before, whose masters were entered (`where`: new slab index by old); how many were."""
+    """Know saved calls, checked before, whose masters were entered (`where`, from `put_entries`) and are in the table
+    still; how many were."""
     cdef GreKey one
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef const GreKey *given = <const GreKey *> &table_bytes[0]
-    cdef uint32_t i, entered = 0, others = core.tracker.gre_keys.count
+    cdef uint32_t i, entered = 0
+    cdef Key master
+    cdef bint there
     cdef int failed
     for i in range(<uint32_t> len(table)):
         one = given[i]
         if one.master not in where:
             continue
-        one.master = where[one.master]
+        one.master, key = where[one.master]
+        memcpy(&master, <const char *> key, sizeof(Key))
+        memset(one.unused, 0, sizeof(one.unused))
         with nogil:
             pthread_mutex_lock(&core.lock)
-            failed = gre_keys_restore(&core.tracker.gre_keys, &one, others)
-            if not failed:
+            there = is_still(core, one.master, &master)
+            failed = gre_keys_add(&core.tracker.gre_keys, &one) if there else 0
+            if there and not failed:
                 core.tracker.flows.entries[one.master].status |= STATUS_MASTER
                 entered += 1
             pthread_mutex_unlock(&core.lock)
@@ -368,6 +453,17 @@ def entry_of(connection, int64_t now, states):
     row["mark"] = connection.mark
     row["master"] = <uint32_t> NO_FLOW
     row["state"] = states.get(connection.state, 0)
+    cdef uint8_t[::1] row_bytes = raw(row)
+    cdef Entry *e = <Entry *> &row_bytes[0]
+    cdef bytes wire
+    cdef int d
+    for d in range(2):
+        if e.key.proto == PROTO_TCP:
+            # as conntrack says of every connection that it enters
+            e.proto.tcp.flags[d] = SACKS | LIBERAL | (CLOSED_FIRST if e.state >= TCP_TIME_WAIT else 0)
+        elif e.key.proto == PROTO_SCTP:
+            wire = connection.tags[d].to_bytes(4, "big")
+            memcpy(&e.proto.sctp.tag[d], <const char *> wire, 4)
     return row
 
 
@@ -380,8 +476,7 @@ def remove(Core core, table, indices):
     with nogil:
         pthread_mutex_lock(&core.lock)
         for i in range(count):
-            if numbers[i] and numbers[i] < core.tracker.flows.used and key_equal(
-                    &core.tracker.flows.entries[numbers[i]].key, &given[i].key):
+            if numbers[i] and is_still(core, numbers[i], &given[i].key):
                 conntrack_delete(&core.tracker, numbers[i], ENDED_DELETED)
                 gone += 1
         pthread_mutex_unlock(&core.lock)
@@ -418,7 +513,7 @@ def change(Core core, table, indices, mark=0, mark_mask=0, timeout=None, status=
             if lasting >= 0:
                 e.expires = core.tracker.now + lasting * <int64_t> 1_000_000_000
             if core.tracker.events.ring != NULL:
-                events_note(&core.tracker.events, EVENT_UPDATE, ENDED_NOT, 0, core.tracker.now, e,
+                events_note(&core.tracker.events, EVENT_UPDATE, ENDED_NOT, TELL_OF_CHANGE, core.tracker.now, e,
                             core.tracker.flows.extras + numbers[i] if core.tracker.flows.extras != NULL else NULL)
             changed += 1
         pthread_mutex_unlock(&core.lock)
@@ -433,34 +528,44 @@ def forget_expectations(Core core):
         pthread_mutex_unlock(&core.lock)
 
 
-def watch(Core core, uint32_t room):
-    """Begin to keep the last `room` events; 0: none any more."""
-    cdef int failed
+def watch(Core core, uint32_t room, bint expectations=False):
+    """Begin to keep the last `room` events of connections, or of expectations; 0: none any more."""
+    cdef int failed = 0
+    cdef uint32_t index
+    cdef Events *events = &core.tracker.expect_events if expectations else &core.tracker.events
     with nogil:
         pthread_mutex_lock(&core.lock)
-        failed = events_watch(&core.tracker.events, room)
+        if room and not expectations:
+            failed = flows_want_extras(&core.tracker.flows)
+            for index in range(1, 0 if failed else core.tracker.flows.used):
+                core.tracker.flows.extras[index].untold = 0
+        if not failed:
+            failed = events_watch(events, room)
         pthread_mutex_unlock(&core.lock)
     if failed:
         raise MemoryError(f"no memory for {room} events")
+    core._forget_paths()
 
 
-def take_events(Core core):
-    """What happened since the last call (dtype EVENT, oldest first), and how many events were lost unread."""
+def take_events(Core core, bint expectations=False):
+    """What happened since the last call to connections (dtype EVENT), or to expectations (EXPECTATION_EVENT), oldest
+    first, and how many events were lost unread."""
     cdef uint64_t waiting = 0, lost = 0, i
     cdef uint32_t room
-    table = np.empty(held(core, &core.tracker.events.room), EVENT)
+    cdef Events *events = &core.tracker.expect_events if expectations else &core.tracker.events
+    table = np.empty(held(core, &events.room), EVENT)
     cdef uint8_t[::1] table_bytes = raw(table)
     cdef Event *into = <Event *> &table_bytes[0]
     room = <uint32_t> len(table)
     with nogil:
         pthread_mutex_lock(&core.lock)
-        if room and core.tracker.events.room == room:
-            waiting = core.tracker.events.written - core.tracker.events.read
+        if room and events.room == room:
+            waiting = events.written - events.read
             if waiting > room:
                 lost = waiting - room
                 waiting = room
             for i in range(waiting):
-                into[i] = core.tracker.events.ring[(core.tracker.events.written - waiting + i) % room]
-            core.tracker.events.read = core.tracker.events.written
+                into[i] = events.ring[(events.written - waiting + i) % room]
+            events.read = events.written
         pthread_mutex_unlock(&core.lock)
-    return table[:waiting], lost
+    return table[:waiting].view(EXPECTATION_EVENT) if expectations else table[:waiting], lost

@@ -27,7 +27,7 @@ from fastfw.core.terms cimport (
     TCP_ACK_UNDER, TCP_CHALLENGE_ACK, TCP_IGNORED, TCP_NOT_SYN, TCP_OVERSENT, TCP_RST_OLD, TCP_SEQ_OVER, TCP_SEQ_UNDER,
     TCP_STATE, TCP_STRAY,
 )
-from fastfw.core.wire cimport Packet
+from fastfw.core.wire cimport ACK, FIN, RST, SYN, Packet
 
 cdef extern from "tcp_states.h" nogil:
     const uint8_t tcp_next[2][16][8]
@@ -41,13 +41,6 @@ cdef extern from "tcp_states.h" nogil:
     int tcp_segment_class(uint8_t flags)
     bint seq_before(uint32_t a, uint32_t b)
     bint seq_after(uint32_t a, uint32_t b)
-
-
-cdef enum:
-    FIN = 0x01
-    SYN = 0x02
-    RST = 0x04
-    ACK = 0x10
 
 
 # What is known of a SYN let through unjudged (pending_flags, beside SCALES and SACKS), and of the connection.
@@ -468,6 +461,8 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
 
     if unlikely(skips and p.stray):
         p.reason = HOST_INVALID
+        p.detail[0] = seg.seq
+        p.detail[1] = t.side[d].end
         return STEP_INVALID
     if unlikely(new != TCP_ESTABLISHED):
         if new == TCP_SYN_SENT and old == TCP_NONE:
@@ -486,6 +481,7 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
             if (seg.kind == SEG_SYNACK and t.last_index == SEG_SYN and t.last_direction != d and seg.ack == t.last_end):
                 old = TCP_SYN_SENT
                 new = TCP_SYN_RECV
+                p.renewed = 1
                 adopt_pending(e, d)
             else:
                 return ignore(e, p, d, old)
@@ -500,6 +496,8 @@ cdef Step tcp_step(Entry *e, Packet *p, const Settings *s) noexcept nogil:
                 # it answers the stray SYN (RFC 5961 section 4), not the FIN
                 t.pending_flags &= <uint8_t> ~EXPECTS_CHALLENGE
                 p.reason = TCP_CHALLENGE_ACK
+                p.detail[0] = seg.ack
+                p.detail[1] = t.last_seq
                 return STEP_ACCEPT
         elif new == TCP_SYN_SENT2:
             t.pending_flags |= SIMULTANEOUS

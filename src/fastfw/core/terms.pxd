@@ -41,6 +41,7 @@ cpdef enum Status:
     STATUS_TEMPLATE = 1 << 11
     STATUS_UNTRACKED = 1 << 12
     STATUS_HELPER = 1 << 13
+    STATUS_LABELLED = 1 << 22    # its Extra has labels
     STATUS_SKIPS = 1 << 23       # its packets may pass without being seen here
     STATUS_TEMPLATED = 1 << 24   # its template holds
     STATUS_TIMED = 1 << 25       # its Extra says when it began

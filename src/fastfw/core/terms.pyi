@@ -33,6 +33,7 @@ class Status(IntEnum):
     STATUS_TEMPLATE = 1 << 11
     STATUS_UNTRACKED = 1 << 12
     STATUS_HELPER = 1 << 13
+    STATUS_LABELLED = 1 << 22
     STATUS_SKIPS = 1 << 23
     STATUS_TEMPLATED = 1 << 24
     STATUS_TIMED = 1 << 25

@@ -7,56 +7,64 @@ from fastfw.core.classifier cimport (
     Classifier, Fact, candidates_add, candidates_next, candidates_rewind, fact_address4, fact_address6, fact_port,
     fact_value,
 )
-from fastfw.core.conntrack cimport Tracker, conntrack_entry, conntrack_zone
+from fastfw.core.conntrack cimport TELL_MARK, Tracker, conntrack_entry, conntrack_zone
 from fastfw.core.flows cimport Entry
-from fastfw.core.headers cimport headers_forwards4, headers_forwards6, headers_options4_pass, is_extension
+from fastfw.core.headers cimport (
+    headers_blamed, headers_forwards4, headers_forwards6, headers_options4_pass, is_extension,
+)
 from fastfw.core.logs cimport LOG_TRACE, logs_note
 from fastfw.core.paths cimport HITS, Counter, Path, paths_flush, paths_intern
 from fastfw.core.predicates cimport predicates_hold
 from fastfw.core.program cimport (
-    ACT_ACCEPT, ACT_CONNMARK_RESTORE, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_CT, ACT_DROP, ACT_END, ACT_GOTO,
-    ACT_JUMP, ACT_LOG, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_RETURN, ACT_SET, ACT_TCP_ECN, ACT_TCP_MSS,
-    ACT_TCP_STRIP, ACT_TOS, ACT_TRACE, ACT_TTL_ADD, ACT_TTL_SET, ACT_TTL_SUBTRACT, Look, POINT_INPUT, POINT_PREROUTING,
-    Predicate, Program, Rule, Stage,
+    ACT_ACCEPT, ACT_CONNMARK_SAVE, ACT_CONNMARK_SET, ACT_CT, ACT_DROP, ACT_END, ACT_GOTO,
+    ACT_JUMP, ACT_LOG, ACT_MARK, ACT_NEXT, ACT_NOTRACK, ACT_QUEUE, ACT_RETURN, ACT_SET, ACT_SYNPROXY, ACT_TAKE,
+    ACT_TCP_ECN, ACT_TCP_MSS, ACT_TCP_STRIP, ACT_TOS, ACT_TRACE, ACT_TTL_ADD, ACT_TTL_SET, ACT_TTL_SUBTRACT, Look,
+    POINT_INPUT, POINT_PREROUTING, Predicate, Program, Rule, Stage,
 )
 from fastfw.core.rewrite cimport rewrite_act
 from fastfw.core.sets cimport Sets, set_change
 from fastfw.core.terms cimport (
     EXTENSION_HEADER, FRAGMENT_BAD, HOOK_FORWARD, HOOK_OUTPUT, IP_ADDRESS, IP_OPTIONS, QUEUE_UNREAD, REASON_NONE,
-    STATE_UNTRACKED, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
+    STATE_UNTRACKED, TCP_CHECKSUM, TTL_EXPIRED, VERDICT_ACCEPT, VERDICT_DROP, VERDICT_QUEUE, VERDICT_REJECT,
 )
 from fastfw.core.watch cimport watch_rule
 from fastfw.core.wire cimport (
-    ANSWER_BYPASS, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOPOPTS,
-    PROTO_ICMP, PROTO_ICMPV6, PROTO_NONE, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, Packet,
+    ACK, ANSWER_BYPASS, FIN, KIND_TRACK, KIND_UNTRACKED, NEW_FLOW, PROTO_AH, PROTO_DSTOPTS, PROTO_FRAGMENT,
+    PROTO_HOPOPTS, PROTO_ICMP, PROTO_ICMPV6, PROTO_NONE, PROTO_ROUTING, PROTO_TCP, PROTO_UDP, RST, SYN, Packet,
 )
 
 cdef enum:
+    TCP_HEAD = 20
     FEW = 4                  # rules that are sooner asked than picked from
     LAST_BASE = 0xffff0000   # path ids start again before they run out
 
 
-cdef uint16_t routing_refuses(const Packet *p, uint8_t ttl) noexcept nogil:
+cdef uint16_t routing_refuses(Packet *p, uint8_t ttl) noexcept nogil:
     if p.hook == HOOK_FORWARD:
         if ttl <= 1:
+            p.detail[0] = ttl
             return TTL_EXPIRED
         if unlikely(not (headers_forwards4(p.data) if p.family == 4 else headers_forwards6(p.data))):
+            p.detail[0] = headers_blamed(p.data, p.family, &p.detail[1])
             return IP_ADDRESS
     if (unlikely(p.family == 4 and p.data[0] != 0x45) and p.hook != HOOK_OUTPUT
             and not headers_options4_pass(p.data, (p.data[0] & 15) * 4)):
+        p.detail[0] = (p.data[0] & 15) * 4 - 20
         return IP_OPTIONS
     return REASON_NONE
 
 
 cdef void follow_extensions(Look *look) noexcept nogil:
     """An IPv6 chain of extension headers that leads to no transport: to "no next header" (RFC 8200 section 4.7) and to
-    what a later fragment is a piece of it can be followed, beyond the packet's end it cannot."""
+    what a later fragment is a piece of it can be followed, beyond the packet's end it cannot. Of a routing header the
+    segments left are read too, as the kernel does. What a match reads of a later fragment's transport header without
+    asking whether there is one, the kernel takes from the packet's beginning."""
     cdef Packet *p = look.p
     cdef uint32_t here = 40, step
     cdef uint8_t kind = p.data[6]
     while (kind == PROTO_HOPOPTS or kind == PROTO_ROUTING or kind == PROTO_DSTOPTS or kind == PROTO_AH
             or kind == PROTO_FRAGMENT):
-        if here + (8 if kind == PROTO_FRAGMENT else 2) > p.have:
+        if here + (8 if kind == PROTO_FRAGMENT else 4 if kind == PROTO_ROUTING else 2) > p.have:
             look.broken = 1
             return
         if kind == PROTO_FRAGMENT:
@@ -64,6 +72,8 @@ cdef void follow_extensions(Look *look) noexcept nogil:
                 look.proto = p.data[here]
                 look.broken = look.proto != PROTO_NONE and is_extension(look.proto)
                 look.fragment = 1
+                look.l4 = p.data
+                look.room = p.have
                 return
             step = 8
         elif kind == PROTO_AH:
@@ -100,7 +110,7 @@ cdef inline void look_at(Look *look, Program *program, Tracker *t, Packet *p, En
     else:
         look.tos = <uint8_t> (be16(p.data) >> 4)
         look.ttl = p.data[7]
-        if unlikely(p.reason == EXTENSION_HEADER or p.reason == FRAGMENT_BAD):
+        if unlikely(p.reason == EXTENSION_HEADER or p.reason == FRAGMENT_BAD or p.l4 >= p.have):
             follow_extensions(look)
 
 
@@ -190,6 +200,9 @@ cdef uint32_t mixed_addresses(const Look *look) noexcept nogil:
     for i in range(0, size, 4):
         one += (raw32(at + i) + <uint64_t> i) * look.tracker.flows.secret[i >> 2]
         other += (raw32(at + size + i) + <uint64_t> i) * look.tracker.flows.secret[i >> 2]
+    # once more: neighbours' sums differ by multiples of one number, and may share the few values of their upper bits
+    one = (one ^ one >> 32) * look.tracker.flows.secret[4]
+    other = (other ^ other >> 32) * look.tracker.flows.secret[4]
     return <uint32_t> ((one >> 32) + (other >> 32))
 
 
@@ -208,15 +221,38 @@ cdef uint8_t queued(Look *look, const Rule *rule) noexcept nogil:
     if rule.b:
         return VERDICT_ACCEPT
     look.p.reason = QUEUE_UNREAD
+    look.p.detail[0] = number
+    look.p.detail[1] = queues
     look.varies = 1
     return VERDICT_DROP
+
+
+cdef bint proxied(const Look *look) noexcept nogil:
+    """Whether a proxy of handshakes keeps a TCP segment to itself: what opens a connection, what acknowledges, and what
+    cannot be read."""
+    cdef uint32_t size = (look.l4[12] >> 4) * 4 if look.room >= TCP_HEAD else 0
+    cdef uint8_t flags
+    if size < TCP_HEAD or look.room < size:
+        return True
+    flags = look.l4[13] & (FIN | SYN | RST | ACK)
+    if flags == SYN or flags == ACK:
+        return True
+    return look.p.reason == TCP_CHECKSUM
+
+
+cdef inline void mark_connection(Look *look, uint32_t mark) noexcept nogil:
+    """Each change is told of, also one that another rule takes back."""
+    if unlikely(look.tracker.events.ring != NULL) and look.e.mark != mark:
+        look.tracker.happened |= TELL_MARK
+        look.varies = 1
+    look.e.mark = mark
 
 
 cdef inline bint act(Look *look, const Rule *rule) noexcept nogil:
     """A target after which the next rule follows; 1: it drops the packet."""
     cdef Packet *p = look.p
     cdef Entry *e = look.e
-    if rule.action == ACT_MARK:
+    if rule.action == ACT_MARK or rule.action == ACT_TAKE:
         p.mark = (p.mark & ~rule.b) ^ rule.a
     elif rule.action == ACT_NOTRACK:
         if not look.templated:
@@ -249,12 +285,15 @@ cdef inline bint act(Look *look, const Rule *rule) noexcept nogil:
         p.traced = look.program.logs.ring != NULL
     elif rule.action == ACT_TCP_MSS or rule.action == ACT_TCP_STRIP or rule.action == ACT_TCP_ECN:
         return rewrite_act(look, rule)
+    elif rule.action == ACT_SYNPROXY:
+        look.varies = 1
+        return proxied(look)
     elif e != NULL:
         if rule.action == ACT_CONNMARK_SET:
-            e.mark = shifted((e.mark & ~rule.b) ^ rule.a, rule.shift)
+            mark_connection(look, shifted((e.mark & ~rule.b) ^ rule.a, rule.shift))
         elif rule.action == ACT_CONNMARK_SAVE:
-            e.mark = (e.mark & ~rule.a) ^ shifted(p.mark & rule.b, rule.shift)
-        elif rule.action == ACT_CONNMARK_RESTORE:
+            mark_connection(look, (e.mark & ~rule.a) ^ shifted(p.mark & rule.b, rule.shift))
+        else:       # ACT_CONNMARK_RESTORE
             p.mark = (p.mark & ~rule.b) ^ shifted(e.mark & rule.a, rule.shift)
     return False
 
@@ -359,6 +398,9 @@ cdef uint8_t walk(Look *look, const Stage *stage) noexcept nogil:
             if unlikely(act(look, rule)):
                 look.p.rule = <int32_t> at
                 return VERDICT_DROP
+            if unlikely(rule.action == ACT_TAKE):
+                look.p.rule = <int32_t> at
+                return VERDICT_ACCEPT
             at += 1
 
 
@@ -452,7 +494,8 @@ cdef void walk_judge(Program *program, Tracker *t, Packet *p) noexcept nogil:
     cdef Entry *e = conntrack_entry(t, p)
     cdef Path *path
     cdef uint64_t context = 0
-    if likely(p.kind == KIND_TRACK and p.entry < NEW_FLOW):
+    # what has no transport may lack part of an extension header, and other rules may meet it than the connection's
+    if likely(p.kind == KIND_TRACK and p.entry < NEW_FLOW and p.l4 < p.have):
         context = walk_context(program, p, p.state, p.status)
         if likely(context != 0):
             path = walk_remembered(program, p, e, p.direction, context)

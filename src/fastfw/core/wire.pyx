@@ -4,10 +4,10 @@ as naming a connection and refusing a broken header needs.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastfw.core.bytes cimport (
-    be16, bswap16, likely, put64, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, unlikely,
+from fastfw.core.bytes cimport be16, likely, raw16, raw32, raw64, sum_add, sum_bytes, sum_fold, unlikely
+from fastfw.core.headers cimport (
+    headers_blamed, headers_foreign6, headers_fragment, headers_options6_pass, headers_skip, is_extension,
 )
-from fastfw.core.headers cimport headers_foreign6, headers_fragment, headers_options6_pass, headers_skip, is_extension
 from fastfw.core.icmp_types cimport icmp_is_error, icmp_is_untracked, icmp_request_of
 from fastfw.core.terms cimport (
     CAPTURE_CUT, EXTENSION_HEADER, FRAGMENT, FRAGMENT_BAD, GRE_HEADER, HOOK_FORWARD, ICMP_CHECKSUM, ICMP_ERROR_ADDRESS,
@@ -20,31 +20,9 @@ if sizeof(Key) != 40:
     raise ImportError("fastfw.core.wire: a Key must be 40 bytes without padding")
 
 
-cdef extern from *:
-    """
-    /* Which of the 64 combinations of URG ACK PSH RST SYN FIN a TCP segment may carry; PSH is free. Index: the flag
-     * byte without ECE, CWR and PSH. */
-    #define U 0x20
-    #define A 0x10
-    #define R 0x04
-    #define S 0x02
-    #define F 0x01
-    static const unsigned char tcp_flags_valid[64] = {
-        [S] = 1, [S | U] = 1, [S | A] = 1,
-        [R] = 1, [R | A] = 1,
-        [F | A] = 1, [F | A | U] = 1,
-        [A] = 1, [A | U] = 1,
-    };
-    #undef U
-    #undef A
-    #undef R
-    #undef S
-    #undef F
+cdef enum:
+    GRE_PPP = 0x880b
 
-    #define GRE_PPP 0x880b
-    """
-    int GRE_PPP
-    const unsigned char tcp_flags_valid[64]
 
 cdef extern from "crc32c.h" nogil:
     uint32_t crc32c(uint32_t value, const uint8_t *at, size_t size)
@@ -58,56 +36,34 @@ cdef inline void settle(Packet *p, Kind kind, uint16_t reason) noexcept nogil:
     p.reason = reason
 
 
-cdef inline void set_tail(Key *key, uint16_t lo_port, uint16_t hi_port, uint8_t proto, uint8_t family) noexcept nogil:
-    # one store: the hash reads it back in halves, which must not wait for several
-    put64(&key.lo_port, lo_port | <uint32_t> hi_port << 16 | <uint64_t> proto << 48 | <uint64_t> family << 56)
+cdef void settle_by(Packet *p, Kind kind, uint16_t reason, uint32_t a, uint32_t b) noexcept nogil:
+    """As `settle`, with the numbers behind the reason."""
+    p.detail[0] = a
+    p.detail[1] = b
+    settle(p, kind, reason)
 
 
-cdef inline uint8_t order4(Key *key, const uint8_t *ip, uint16_t sport, uint16_t dport, uint8_t proto) noexcept nogil:
-    """Fill an IPv4 key with its endpoints in order; 1 where the source comes second."""
-    cdef uint64_t source = <uint64_t> raw32(ip + 12) << 16 | sport
-    cdef uint64_t target = <uint64_t> raw32(ip + 16) << 16 | dport
-    cdef uint8_t flip = source > target
-    cdef uint64_t lo = target if flip else source
-    cdef uint64_t hi = source if flip else target
-    key.lo[0] = lo >> 16
-    key.lo[1] = 0
-    key.hi[0] = hi >> 16
-    key.hi[1] = 0
-    set_tail(key, <uint16_t> lo, <uint16_t> hi, proto, 4)
-    return flip
-
-
-cdef inline uint8_t order6(Key *key, const uint8_t *ip, uint16_t sport, uint16_t dport, uint8_t proto) noexcept nogil:
-    """Fill an IPv6 key with its endpoints in order; 1 where the source comes second."""
-    cdef uint64_t s0 = raw64(ip + 8), s1 = raw64(ip + 16), d0 = raw64(ip + 24), d1 = raw64(ip + 32)
-    cdef bint flip
-    if s0 != d0:
-        flip = s0 > d0
-    elif s1 != d1:
-        flip = s1 > d1
+cdef void settle_short(Packet *p, Kind kind, uint32_t size) noexcept nogil:
+    """A transport header of `size` bytes is not all there, in the packet or in what was captured of it."""
+    if p.length - p.l4 < size:
+        settle_by(p, kind, TRANSPORT_TRUNCATED, p.length - p.l4, size)
     else:
-        flip = sport > dport
-    if flip:
-        key.lo[0] = d0
-        key.lo[1] = d1
-        key.hi[0] = s0
-        key.hi[1] = s1
-        set_tail(key, dport, sport, proto, 6)
-    else:
-        key.lo[0] = s0
-        key.lo[1] = s1
-        key.hi[0] = d0
-        key.hi[1] = d1
-        set_tail(key, sport, dport, proto, 6)
-    return flip
+        settle_by(p, kind, CAPTURE_CUT, p.have, p.l4 + size)
+
+
+cdef void settle_sum(Packet *p, Kind kind, uint16_t reason, uint32_t at, uint16_t sum) noexcept nogil:
+    """The checksum at `at` is wrong; `sum` is what all that it covers came to, it included (RFC 1071)."""
+    cdef uint16_t right = sum_fold(sum_add(sum, raw16(p.data + at) ^ 0xffff)) ^ 0xffff
+    if right == 0:
+        right = 0xffff
+    settle_by(p, kind, reason, be16(p.data + at), right >> 8 | (right & 0xff) << 8)
 
 
 cdef uint8_t wire_key(Key *key, const uint8_t *ip, uint8_t family, uint16_t sport, uint16_t dport,
                       uint8_t proto) noexcept nogil:
     if family == 4:
-        return order4(key, ip, sport, dport, proto)
-    return order6(key, ip, sport, dport, proto)
+        return wire_order4(key, ip, sport, dport, proto)
+    return wire_order6(key, ip, sport, dport, proto)
 
 
 cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint8_t family,
@@ -125,13 +81,13 @@ cdef inline bint icmp_key(Key *key, const uint8_t *ip, const uint8_t *icmp, uint
         key.lo[1] = 0
         key.hi[0] = raw32(ip + (12 if flip[0] else 16))
         key.hi[1] = 0
-        set_tail(key, raw16(icmp + 4), kind, PROTO_ICMP, 4)
+        wire_tail(key, raw16(icmp + 4), kind, PROTO_ICMP, 4)
     else:
         key.lo[0] = raw64(ip + (24 if flip[0] else 8))
         key.lo[1] = raw64(ip + (32 if flip[0] else 16))
         key.hi[0] = raw64(ip + (8 if flip[0] else 24))
         key.hi[1] = raw64(ip + (16 if flip[0] else 32))
-        set_tail(key, raw16(icmp + 4), kind, PROTO_ICMPV6, 6)
+        wire_tail(key, raw16(icmp + 4), kind, PROTO_ICMPV6, 6)
     return True
 
 
@@ -143,40 +99,41 @@ cdef inline bint has_ports(uint8_t proto) noexcept nogil:
     return proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP or proto == PROTO_UDPLITE
 
 
-cdef inline bint pseudo_sum_ok(const Packet *p, uint64_t sum, uint32_t size, uint8_t proto) noexcept nogil:
-    """Whether a transport checksum over bytes that sum to `sum`, and a pseudo header of `size` and `proto`, is
-    right."""
+cdef inline uint16_t pseudo_sum(const Packet *p, uint64_t sum, uint32_t size, uint8_t proto) noexcept nogil:
+    """What bytes that sum to `sum`, and a pseudo header of `size` and `proto`, come to: 0xffff where the checksum
+    among them is right."""
     # size and protocol are big-endian words added to a sum of little-endian ones: their bytes are swapped
     sum = sum_add(sum, (<uint16_t> (size << 8 | (size >> 8 & 0xff))) + (<uint32_t> proto << 8))
     if likely(p.family == 4):
         sum = sum_add(sum, raw64(p.data + 12))
     else:
         sum = sum_add(sum, sum_bytes(p.data + 8, 32))
-    return sum_fold(sum) == 0xffff
+    return sum_fold(sum)
+
+
+cdef inline uint16_t transport_sum(const Packet *p, uint32_t size) noexcept nogil:
+    return pseudo_sum(p, sum_bytes(p.data + p.l4, size), size, p.proto)
 
 
 cdef bint wire_checksum_ok(const Packet *p, uint32_t size) noexcept nogil:
-    return pseudo_sum_ok(p, sum_bytes(p.data + p.l4, size), size, p.proto)
+    return transport_sum(p, size) == 0xffff
 
 
 cdef inline void parse_tcp(Packet *p) noexcept nogil:
     cdef const uint8_t *tcp = p.data + p.l4
     cdef uint32_t size = p.length - p.l4
     cdef uint32_t header
-    if unlikely(size < 20):
-        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
-        return
     if unlikely(p.have - p.l4 < 20):
-        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        settle_short(p, KIND_BROKEN, 20)
         return
     header = (tcp[12] >> 4) * 4
     if unlikely(header < 20 or header > size):
-        settle(p, KIND_BROKEN, TCP_OFFSET)
+        settle_by(p, KIND_BROKEN, TCP_OFFSET, header, size)
         return
     if not p.no_verify and p.have == p.length and unlikely(not wire_checksum_ok(p, size)):
-        settle(p, KIND_BROKEN, TCP_CHECKSUM)
+        settle_sum(p, KIND_BROKEN, TCP_CHECKSUM, p.l4 + 16, transport_sum(p, size))
         return
-    if unlikely(not tcp_flags_valid[tcp[13] & 0x37]):
+    if unlikely(not wire_tcp_flags_valid(tcp[13])):
         p.detail[0] = tcp[13]
         settle(p, KIND_BROKEN, TCP_FLAGS)
         return
@@ -186,11 +143,8 @@ cdef inline void parse_udp(Packet *p) noexcept nogil:
     cdef const uint8_t *udp = p.data + p.l4
     cdef uint32_t size = p.length - p.l4
     cdef uint32_t said
-    if unlikely(size < 8):
-        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
-        return
     if unlikely(p.have - p.l4 < 8):
-        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        settle_short(p, KIND_BROKEN, 8)
         return
     said = be16(udp + 4)
     if unlikely(said < 8 or said > size):
@@ -201,7 +155,7 @@ cdef inline void parse_udp(Packet *p) noexcept nogil:
     if raw16(udp + 6) == 0 or p.no_verify or p.have < p.length:
         return
     if unlikely(not wire_checksum_ok(p, size)):
-        settle(p, KIND_BROKEN, UDP_CHECKSUM)
+        settle_sum(p, KIND_BROKEN, UDP_CHECKSUM, p.l4 + 6, transport_sum(p, size))
         return
 
 
@@ -209,11 +163,9 @@ cdef inline void parse_udplite(Packet *p) noexcept nogil:
     cdef const uint8_t *head = p.data + p.l4
     cdef uint32_t size = p.length - p.l4
     cdef uint32_t covered
-    if size < 8:
-        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
-        return
+    cdef uint16_t sum
     if p.have - p.l4 < 8:
-        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        settle_short(p, KIND_BROKEN, 8)
         return
     covered = be16(head + 4)
     if covered == 0:
@@ -230,8 +182,9 @@ cdef inline void parse_udplite(Packet *p) noexcept nogil:
         return
     # Linux sums UDP's protocol number into the pseudo header, not UDP-Lite's as RFC 3828 section 3.1 has it, and in
     # IPv4 the length's low byte only: what a sender sends by the RFC is INVALID to it, and so to us.
-    if not pseudo_sum_ok(p, sum_bytes(head, covered), size & 0xff if p.family == 4 else size, PROTO_UDP):
-        settle(p, KIND_BROKEN, UDP_CHECKSUM)
+    sum = pseudo_sum(p, sum_bytes(head, covered), size & 0xff if p.family == 4 else size, PROTO_UDP)
+    if sum != 0xffff:
+        settle_sum(p, KIND_BROKEN, UDP_CHECKSUM, p.l4 + 6, sum)
         return
 
 
@@ -240,11 +193,8 @@ cdef inline void parse_sctp(Packet *p) noexcept nogil:
     cdef uint32_t size = p.length - p.l4
     cdef uint32_t value
     cdef uint32_t zero = 0
-    if unlikely(size < 12):
-        settle(p, KIND_BROKEN, TRANSPORT_TRUNCATED)
-        return
     if unlikely(p.have - p.l4 < 12):
-        settle(p, KIND_BROKEN, CAPTURE_CUT)
+        settle_short(p, KIND_BROKEN, 12)
         return
     if p.no_verify or p.have < p.length:
         return
@@ -259,9 +209,7 @@ cdef inline void parse_sctp(Packet *p) noexcept nogil:
         return
 
 
-cdef inline int gre_call(const uint8_t *gre, uint32_t size, uint16_t *call) noexcept nogil:
-    """The call id a GRE header of version 1 names its receiver's end by (RFC 2637 section 4.1), as it stands there. 1:
-    there is one, 0: this is not such a header, or too little of it, -1: it is, but carries no PPP."""
+cdef int wire_gre_call(const uint8_t *gre, uint32_t size, uint16_t *call) noexcept nogil:
     call[0] = 0
     if size < 8 or gre[1] & 7 != 1:
         return 0
@@ -302,7 +250,7 @@ cdef bint quoted_key(const uint8_t *at, uint32_t ip, uint32_t end, uint8_t famil
         if l4 + 8 > end or (proto == PROTO_ICMP) != (family == 4):
             return False
         return icmp_key(key, at + ip, at + l4, family, flip)
-    if proto == PROTO_GRE and gre_call(at + l4, end - l4 if l4 < end else 0, &call) < 0:
+    if proto == PROTO_GRE and wire_gre_call(at + l4, end - l4 if l4 < end else 0, &call) < 0:
         return False
     flip[0] = wire_key(key, at + ip, family, 0, call, proto)
     return True
@@ -318,20 +266,18 @@ cdef void parse_icmp(Packet *p) noexcept nogil:
     cdef const uint8_t *icmp = p.data + p.l4
     cdef uint32_t size = p.length - p.l4
     cdef uint32_t inner = p.l4 + 8
+    cdef uint16_t sum
     cdef bint good
-    if size < 8:
-        settle(p, KIND_INVALID, TRANSPORT_TRUNCATED)
-        return
     if p.have < inner:
-        settle(p, KIND_INVALID, CAPTURE_CUT)
+        settle_short(p, KIND_INVALID, 8)
         return
     if not p.no_verify and p.have == p.length:
         if p.family == 4:
-            good = sum_fold(sum_bytes(icmp, size)) == 0xffff
+            sum = sum_fold(sum_bytes(icmp, size))
         else:
-            good = wire_checksum_ok(p, size)
-        if not good:
-            settle(p, KIND_INVALID, ICMP_CHECKSUM)
+            sum = transport_sum(p, size)
+        if sum != 0xffff:
+            settle_sum(p, KIND_INVALID, ICMP_CHECKSUM, p.l4 + 2, sum)
             return
     if icmp_is_untracked(p.family, icmp[0]):
         settle(p, KIND_UNTRACKED, REASON_NONE)
@@ -357,10 +303,20 @@ cdef void parse_icmp(Packet *p) noexcept nogil:
         return
 
 
+cdef void parse_foreign(Packet *p) noexcept nogil:
+    """ICMP of the other family's protocol number: INVALID. Linux sees that of a query only after it has made room for
+    its connection, so a key names one that never is."""
+    cdef const uint8_t *icmp = p.data + p.l4
+    settle_by(p, KIND_INVALID, PROTOCOL_FAMILY, p.proto, p.family)
+    if p.have - p.l4 >= 8 and icmp_request_of(4 if p.proto == PROTO_ICMP else 6, icmp[0]) >= 0:
+        p.kind = KIND_BROKEN
+        p.flip = wire_key(&p.key, p.data, p.family, raw16(icmp + 4), raw16(icmp), p.proto)
+
+
 cdef void parse_gre(Packet *p) noexcept nogil:
     """Version 1 names one end of a call; every other version, and too short a header, only the addresses."""
     cdef uint16_t call
-    cdef int found = gre_call(p.data + p.l4, p.have - p.l4, &call)
+    cdef int found = wire_gre_call(p.data + p.l4, p.have - p.l4, &call)
     if found < 0:
         p.detail[0] = be16(p.data + p.l4 + 2)
         settle(p, KIND_INVALID, GRE_HEADER)
@@ -380,16 +336,13 @@ cdef inline void parse_transport(Packet *p) noexcept nogil:
         p.l4 = p.have
     if proto == PROTO_ICMP or proto == PROTO_ICMPV6:
         if (proto == PROTO_ICMP) != (p.family == 4):
-            settle(p, KIND_INVALID, PROTOCOL_FAMILY)
+            parse_foreign(p)
             return
         parse_icmp(p)
         return
     if has_ports(proto):
-        if p.length - p.l4 < 4:
-            settle(p, KIND_INVALID, TRANSPORT_TRUNCATED)
-            return
         if p.have - p.l4 < 4:
-            settle(p, KIND_INVALID, CAPTURE_CUT)
+            settle_short(p, KIND_INVALID, 4)
             return
         sport = raw16(l4)
         dport = raw16(l4 + 2)
@@ -397,9 +350,9 @@ cdef inline void parse_transport(Packet *p) noexcept nogil:
         parse_gre(p)
         return
     if p.family == 4:
-        p.flip = order4(&p.key, p.data, sport, dport, proto)
+        p.flip = wire_order4(&p.key, p.data, sport, dport, proto)
     else:
-        p.flip = order6(&p.key, p.data, sport, dport, proto)
+        p.flip = wire_order6(&p.key, p.data, sport, dport, proto)
     if proto == PROTO_TCP:
         parse_tcp(p)
     elif proto == PROTO_UDP:
@@ -415,14 +368,14 @@ cdef inline void parse_ipv4(Packet *p) noexcept nogil:
     cdef uint32_t header, total
     cdef uint16_t frag
     if unlikely(p.have < 20):
-        settle(p, KIND_REFUSED, IP_TRUNCATED)
+        settle_by(p, KIND_REFUSED, IP_TRUNCATED, p.have, 20)
         return
     header = (ip[0] & 15) * 4
     if unlikely(header < 20 or header > p.have):
-        settle(p, KIND_REFUSED, IP_HEADER_LENGTH)
+        settle_by(p, KIND_REFUSED, IP_HEADER_LENGTH, header, p.have)
         return
     if unlikely(sum_fold(sum_bytes(ip, header)) != 0xffff):
-        settle(p, KIND_REFUSED, IP_CHECKSUM)
+        settle_sum(p, KIND_REFUSED, IP_CHECKSUM, 10, sum_fold(sum_bytes(ip, header)))
         return
     total = be16(ip + 2)
     if unlikely(total < header or total > p.length):
@@ -449,7 +402,7 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
     cdef uint16_t frag
     cdef int l4
     if unlikely(p.have < 40):
-        settle(p, KIND_REFUSED, IP_TRUNCATED)
+        settle_by(p, KIND_REFUSED, IP_TRUNCATED, p.have, 40)
         return
     total = be16(ip + 4) + 40
     # under a hop-by-hop header a payload length of zero leaves the length to that header (RFC 2675); where that says
@@ -466,14 +419,15 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
         p.have = total
     if p.hook == HOOK_FORWARD and unlikely(headers_foreign6(ip)):
         settle(p, KIND_REFUSED, IP_ADDRESS)
+        p.detail[0] = headers_blamed(ip, 6, &p.detail[1])
         return
     p.proto = ip[6]
     if unlikely(p.proto == PROTO_HOPOPTS):
         if p.have < 48 or p.have < 48 + <uint32_t> ip[41] * 8:
-            settle(p, KIND_REFUSED, IP_TRUNCATED)
+            settle_by(p, KIND_REFUSED, IP_TRUNCATED, p.have, 48 + <uint32_t> ip[41] * 8 if p.have >= 48 else 48)
             return
         if not headers_options6_pass(ip + 40, (ip[41] + 1) * 8):
-            settle(p, KIND_REFUSED, IP_OPTIONS)
+            settle_by(p, KIND_REFUSED, IP_OPTIONS, (ip[41] + 1) * 8, 0)
             return
     if unlikely(is_extension(p.proto)) and not whole:
         at = headers_fragment(ip, p.have, &named)
@@ -481,7 +435,7 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
             p.l4 = at
             p.frag_off = named
             if at + 8 > p.have and p.have < p.length:
-                settle(p, KIND_INVALID, CAPTURE_CUT)
+                settle_by(p, KIND_INVALID, CAPTURE_CUT, p.have, at + 8)
             else:
                 settle(p, KIND_FRAGMENT, FRAGMENT)
             return
@@ -491,82 +445,22 @@ cdef inline void parse_ipv6(Packet *p, bint whole) noexcept nogil:
         l4 = headers_skip(ip, 40, p.have, &p.proto, &frag)
     if unlikely(l4 < 0):
         p.l4 = 40
-        settle(p, KIND_INVALID, EXTENSION_HEADER)
+        settle_by(p, KIND_INVALID, EXTENSION_HEADER, p.proto, p.have)
         return
     p.l4 = <uint32_t> l4
     if unlikely(frag & 0xfff8):
         # not held: the reassembly has refused it, or it lies within a datagram that was one already
-        settle(p, KIND_INVALID, FRAGMENT_BAD)
+        settle_by(p, KIND_INVALID, FRAGMENT_BAD, frag & 0xfff8, (frag & 0xfff8) + p.length - p.l4 - 8)
         return
     parse_transport(p)
 
 
-cdef inline bint parse_common(Packet *p) noexcept nogil:
-    """The common shapes in one go: a sound, whole IPv4 packet without options that carries TCP or UDP. False leaves
-    every other shape and every error to the parser of all shapes, with nothing settled."""
-    cdef const uint8_t *ip = p.data
-    cdef const uint8_t *l4 = ip + 20
-    cdef uint32_t total, size, header
-    cdef uint64_t sum
-    # version 4 with five words; neither fragment nor part of one
-    if p.have < 28 or ip[0] != 0x45 or raw16(ip + 6) & 0xff3f:
-        return False
-    total = be16(ip + 2)
-    size = total - 20
-    if unlikely(total < 28 or total > p.have):
-        return False
-    sum = sum_add(sum_add(raw64(ip), raw64(ip + 8)), raw32(ip + 16))
-    if unlikely(sum_fold(sum) != 0xffff):
-        return False
-    sum = sum_add(raw64(ip + 12), raw64(l4))
-    if likely(ip[9] == PROTO_TCP):
-        if unlikely(size < 20):
-            return False
-        header = (l4[12] >> 2) & 0x3c
-        if unlikely(header < 20 or header > size or not tcp_flags_valid[l4[13] & 0x37]):
-            return False
-        if likely(not p.no_verify):
-            sum = sum_add(sum, raw64(l4 + 8))
-            # size and protocol as in pseudo_sum_ok; words of 32 bits and less cannot carry
-            sum = sum_add(sum, <uint64_t> raw32(l4 + 16) + bswap16(<uint16_t> size) + (PROTO_TCP << 8))
-            if size > 20:
-                sum = sum_add(sum, sum_bytes(l4 + 20, size - 20))
-            if unlikely(sum_fold(sum) != 0xffff):
-                return False
-        p.proto = PROTO_TCP
-    elif likely(ip[9] == PROTO_UDP):
-        if unlikely(be16(l4 + 4) != size):
-            return False
-        if raw16(l4 + 6) and not p.no_verify:
-            sum = sum_add(sum_add(sum, sum_bytes(l4 + 8, size - 8)), bswap16(<uint16_t> size) + (PROTO_UDP << 8))
-            if unlikely(sum_fold(sum) != 0xffff):
-                return False
-        p.proto = PROTO_UDP
-    else:
-        return False
-    p.family = 4
-    p.length = total
-    p.have = total
-    p.l4 = 20
-    p.flip = order4(&p.key, ip, raw16(l4), raw16(l4 + 2), p.proto)
-    return True
-
-
 cdef inline void parse(Packet *p, bint whole) noexcept nogil:
     """Parse the packet at p.data; p.have and p.length (its length on the wire), p.no_verify are set by the caller."""
-    p.kind = KIND_TRACK
-    p.reason = REASON_NONE
-    p.flip = 0
-    p.l4 = 0
-    p.proto = 0
-    p.frag_off = 0
-    p.detail[0] = 0
-    p.detail[1] = 0
-    if likely(parse_common(p)):
-        return
+    wire_begin(p)
     if unlikely(p.have == 0):
         p.family = 0
-        settle(p, KIND_NOT_IP, NOT_IP)
+        settle_by(p, KIND_NOT_IP, NOT_IP, p.have, p.length)
         return
     p.family = p.data[0] >> 4
     if likely(p.family == 4):
