@@ -249,6 +249,14 @@ def mangled(chance: random.Random, said: bytes, odd: bool) -> bytes:
     return mangle(chance, said, b"\0\1\3\x40\x7f\x80\xff") if odd and chance.random() < 0.3 else said
 
 
+def confirmation(who: Ends, seconds: int) -> bytes:
+    """A registration's confirmation, written out, that lets calls come to the server (of IPv4) and lasts so many
+    seconds, up to 2**32; as much follows as a reader of large numbers wants to be there."""
+    size = 1 if seconds <= 256 else 2 if seconds <= 65_536 else 3 if seconds <= 1 << 24 else 4
+    lasts = f"{size + 1:02x}{(size - 1) << 6:02x}{seconds - 1:0{2 * size}x}"
+    return bytes.fromhex(f"12000001060008914a00040100{who.server.hex()}138c02006d00650c88{lasts}0180") + bytes(8)
+
+
 def ras(chance: random.Random, who: Ends, odd: bool = True) -> list[Say]:
     talk = []
     for _ in range(chance.randrange(1, 5)):

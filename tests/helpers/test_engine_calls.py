@@ -7,8 +7,8 @@ import logging
 import pytest
 from tests.traffic import packets as p
 
-from fastfw import Engine
-from fastfw.helpers import DROP, TCP, UDP, Flow, Helper, Verdict
+from fastfw import Engine, Ruleset
+from fastfw.helpers import DROP, TCP, UDP, Flow, Helper, Spec, Verdict, find, known
 from fastfw.helpers.base import Awaited
 
 CLIENT, SERVER = p.address("10.0.0.1"), p.address("10.0.0.2")
@@ -58,6 +58,19 @@ def test_only_payload_of_interest_enters_python() -> None:
         for payload in said:
             assert engine.decide(udp(payload)).verdict == "ACCEPT"
         assert helper.heard == heard
+
+
+class Answering(Listener):
+    directions = (1,)
+
+
+def test_only_directions_of_interest_enter_python() -> None:
+    """A helper that reads replies alone is shown no request, over UDP or TCP."""
+    helper = Answering()
+    engine = Engine(helpers=[helper])
+    for said, reply in ((b"1", False), (b"2", True), (b"3", False), (b"4", True)):
+        engine.decide(udp(said, reply))
+    assert helper.heard == [b"2", b"4"]
 
 
 def test_more_prefixes_than_an_engine_takes_are_refused() -> None:
@@ -177,3 +190,47 @@ def test_a_helper_brings_those_its_connections_will_carry() -> None:
     """A helper that has no port of its own comes with the one that hands connections to it."""
     engine = Engine(helpers=["RAS"])
     assert {"RAS", "Q.931", "H.245"} <= set(engine.helper_names())
+
+
+def test_helpers_attach_by_themselves_where_the_setting_says_so() -> None:
+    """nf_conntrack_helper gives connections that begin while it is 1 the kernel's helper of their port, and no other;
+    where one was asked for, before or since, that one stays, and goes when it is 0 again."""
+    engine = Engine(settings={"nf_conntrack_helper": 1}, helpers=[Spec(Listener(), ((UDP, 10080),))])
+    ports = iter(range(20_000, 30_000))
+
+    def helper_of(port: int, protocol: int = UDP) -> str:
+        number = next(ports)
+        said = (CLIENT, SERVER, number, port)
+        engine.decide(p.udp_packet(*said, b"") if protocol == UDP else p.tcp_packet(*said, p.SYN, 1))
+        return next(one.helper for one in engine.connections() if one.source_port == number)
+
+    kernels = {name: find(name).ports for name in known() if name != "rtsp"}
+    for name, served in kernels.items():
+        for protocol, port in served:
+            assert helper_of(port, protocol) == ("listener" if name == "amanda" else name)
+    assert helper_of(70) == helper_of(554, TCP) == helper_of(21, UDP) == ""
+    engine.attach(Spec(Listener(), ((UDP, 69),)))
+    assert helper_of(69) == "listener"
+    engine.settings["nf_conntrack_helper"] = 0
+    assert [helper_of(10080), helper_of(69), helper_of(21, TCP), helper_of(5060)] == ["listener", "listener", "", ""]
+    engine.settings["nf_conntrack_helper"] = 1
+    assert [helper_of(10080), helper_of(69), helper_of(21, TCP), helper_of(5060)] == [
+        "listener", "listener", "ftp", "sip",
+    ]  # fmt: skip
+
+
+def test_a_rule_says_more_than_the_setting() -> None:
+    """With nf_conntrack_helper a rule's own helper is the connection's; one that names none leaves it the port's."""
+    rules = "*raw\n-A PREROUTING -p udp --sport 1 -j CT --helper amanda\n-A PREROUTING -j CT --zone 3\nCOMMIT\n"
+    engine = Engine(Ruleset.parse(rules), settings={"nf_conntrack_helper": 1})
+    for port, name in ((1, "amanda"), (2, "tftp")):
+        engine.decide(p.udp_packet(CLIENT, SERVER, port, 69, b""))
+        assert [one.helper for one in engine.connections() if one.source_port == port] == [name]
+
+
+def test_without_the_setting_none_attaches() -> None:
+    """As in today's kernels."""
+    engine = Engine()
+    engine.decide(p.tcp_packet(CLIENT, SERVER, 1, 21, p.SYN, 1))
+    assert [one.helper for one in engine.connections()] == [""]
+    assert engine.helper_names() == [""]

@@ -9,12 +9,15 @@ from contextlib import suppress
 import pytest
 from tests.traffic import packets as p
 
+import fastfw
 from fastfw.helpers import find
 from fastfw.helpers.h323 import schemas, tpkts, user_user
 from fastfw.helpers.h323_schema import H245
 from fastfw.helpers.per import Schema, Unreadable
 
-from .kernel import Ends, Say, ask_helper, ends
+from . import h323_talk, hostile
+from .h323_talk import confirmation
+from .kernel import Ends, FakeFlow, Say, ask_helper, ends, packets
 
 # A registration request, written out (H.225.0 7.9): sequence number 7, signalling and RAS addresses 10.1.0.1, ports
 # 1720 and 1720, a terminal called alice, vendor 9/0/18, for a minute.
@@ -36,6 +39,31 @@ def test_a_registration_lets_calls_in() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "lives"),
+    [
+        (65_536, 65_536),
+        (8_589_934, 8_589_934),
+        (8_589_935, 0),
+        (17_179_870, 1),
+        (2**31, 0),
+        (2**31 + 300, 300),
+        (2**32 - 1, 0),
+        (2**32, None),
+    ],
+)
+def test_a_registration_lasts_as_long_as_ticks_count(seconds: int, lives: int | None) -> None:
+    """So many seconds as 32 bits of the kernel's ticks hold, none where their upper half would be reached; 32 bits
+    of zeros are no time."""
+    flow = FakeFlow(find("RAS"), who(1719, p.UDP), direction=1)
+    find("RAS").on_payload(memoryview(confirmation(flow.who, seconds)), flow)
+    assert flow.lives == lives
+    engine = fastfw.Engine(helpers=["RAS"])
+    for packet in packets([Say(0, b"\x0e"), Say(1, confirmation(flow.who, seconds))], flow.who):
+        engine.decide(packet, now=10**18)
+    assert [one.timeout for one in engine.connections()] == [30 if lives is None else lives] * (lives != 0)
+
+
 def test_a_stranger_is_not_registered() -> None:
     """A registration of an address that is not the speaker's opens nothing."""
     heard = ask_helper(find("RAS"), ends(2, 4, 1719, p.UDP), [Say(0, REGISTER)])
@@ -51,7 +79,7 @@ def test_cut_anywhere_it_announces_nothing() -> None:
 def test_packets_in_a_stream() -> None:
     """Whole TPKTs are given out, a header may come alone, and what is cut is left."""
     one, two = b"\3\0\0\7abc", b"\3\0\0\6de"
-    memory: dict[int, int] = {}
+    memory: dict[str, int] = {}
     assert list(tpkts(one + two, memory, 0)) == [b"abc", b"de"]
     assert list(tpkts(one + two[:5], memory, 0)) == [b"abc"]
     assert list(tpkts(one[:4], memory, 0)) == []
@@ -95,3 +123,38 @@ def test_notation_that_is_not_known() -> None:
     """A schema with anything else in it is refused."""
     with pytest.raises(ValueError, match="schema"):
         Schema("X DEFINITIONS ::= BEGIN A ::= SEQUENCE SET OF NULL END")
+
+
+def media_at(port: int) -> tuple[str, dict[str, object]]:
+    address = ("unicastAddress", ("iPAddress", {"network": p.address("10.1.0.1"), "tsapIdentifier": port}))
+    return ("h2250", {"mediaChannel": address})
+
+
+def test_a_control_message_too_many_must_be_readable() -> None:
+    """Of the H.245 messages in a call's the first four are followed; a fifth that cannot be read spoils all."""
+    pytest.importorskip("asn1tools", reason="H.323 is encoded by asn1tools, not installed")
+    encoders = h323_talk.schemas()
+    kind, fields = media_at(5004)
+    forward = {"dataType": ("nullData", None), "multiplex": (kind, {"sessionID": 1, **fields})}
+    request = ("openLogicalChannel", {"forwardLogicalChannelNumber": 1, "forward": forward})
+    first, other = (
+        bytes(encoders[1].encode("ControlMessage", one)) for one in (("request", request), ("response", ("p3", None)))
+    )
+    for last, expected in ((other, 2), (b"\x0f", 0)):
+        pdu = {"body": ("empty", None), "skip2": True, "h245Control": [first, other, other, other, last]}
+        said = hostile.q931(b"\5" + bytes(encoders[0].encode("UserInformation", {"pdu": pdu})))
+        heard = ask_helper(find("Q.931"), who(1720, p.TCP), [Say(0, h323_talk.tpkt(said))])
+        assert len(heard.expected) == expected
+
+
+def test_what_an_acknowledgement_announces_comes_in_this_order() -> None:
+    """Media before data, so that where the limit is reached the media give way first."""
+    pytest.importorskip("asn1tools", reason="H.323 is encoded by asn1tools, not installed")
+    address = media_at(3000)[1]["mediaChannel"]
+    stack = {"networkAddress": ("localAreaAddress", address), "associateConference": False}
+    fields = {"forwardLogicalChannelNumber": 1, "separateStack": stack, "forwardMultiplexAck": media_at(5004)}
+    said = h323_talk.schemas()[1].encode("ControlMessage", ("response", ("openLogicalChannelAck", fields)))
+    helper = find("H.245")
+    flow = FakeFlow(helper, who(1720, p.TCP))
+    helper.on_payload(memoryview(h323_talk.tpkt(bytes(said))), flow)  # type: ignore[arg-type]
+    assert [one.port for one in flow.waiting] == [5004, 5005, 3000]

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import fastfw
 import fastfw.helpers as helpers
 from fastfw.helpers import TCP, Helper, HelperError, find, known, parse_spec
 
-from .kernel import Ends, FakeFlow
+from .kernel import Ends, FakeFlow, Say, ends, packets
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "helpers.md"
 
 
 class Own(Helper):
@@ -94,15 +97,21 @@ def test_installed_packages_offer_helpers_of_their_own() -> None:
             parse_spec(text)
 
 
-def test_the_worked_example_of_the_documentation_works() -> None:
-    """The helper that docs/helpers.md shows is code that announces what it says."""
-    text = (Path(__file__).resolve().parents[2] / "docs" / "helpers.md").read_text()
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "on_payload" in block)
+def shown(name: str) -> type[Helper]:
+    """The helper of that name in the documentation's code."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if f"class {name}" in block)
     names: dict[str, object] = {}
     exec(compile(code, "docs/helpers.md", "exec"), names)
-    made = names["SampleHelper"]
+    made = names[name]
     assert isinstance(made, type)
     assert issubclass(made, Helper)
+    return made
+
+
+def test_the_worked_example_of_the_documentation_works() -> None:
+    """The helper that docs/helpers.md shows is code that announces what it says."""
+    made = shown("SampleHelper")
     flow = FakeFlow(made(), Ends(b"\x0a\0\0\1", b"\x0a\0\0\2", 40000, 7000), direction=1)
     assert made().on_payload(memoryview(b"PORT 4000\r\n"), flow) is None
     assert [(one.source, one.destination, one.port, one.timeout) for one in flow.waiting] == [
@@ -110,9 +119,22 @@ def test_the_worked_example_of_the_documentation_works() -> None:
     ]
 
 
+def test_the_stream_example_of_the_documentation_works() -> None:
+    """The helper of a stream that docs/helpers.md shows reads a line that came in two segments, the second one first,
+    and announces no privileged port."""
+    made = shown("LinesHelper")
+    engine = fastfw.Engine(helpers=[made()])
+    who = ends(1, 4, 7001)
+    said = [Say(1, b"00\nPORT 22\n", 7), Say(1, b"PORT 40", 0)]
+    for packet in packets(said, who):
+        assert engine.decide(packet, now=10**18).verdict == "ACCEPT"
+    (one,) = map(str, engine.expectations())
+    assert "dport=4000" in one
+
+
 def test_the_documentation_lists_every_helper_with_its_own_numbers() -> None:
     """Names, ports, limits and timeouts in docs/helpers.md are those of the code."""
-    text = (Path(__file__).resolve().parents[2] / "docs" / "helpers.md").read_text()
+    text = PAGE.read_text()
     rows = dict(re.findall(r"^\| `([A-Za-z0-9.-]+)` \| (.*)$", text, re.MULTILINE))
     assert sorted(rows) == known()
     for name, row in rows.items():

@@ -50,7 +50,9 @@ def differences(setup: Setup, oracle: Oracle, packets: Sequence[bytes]) -> list[
     for name, value in setup.settings.items():
         oracle.set(kernel_name(name), value)
     answers, listed = oracle.follow(packets)
+    since = oracle.moment()
     table = oracle.table()
+    until = oracle.moment()
     data, offsets, lengths = pack(packets)
     engine = setup.engine()
     found, ours = [], []
@@ -62,7 +64,7 @@ def differences(setup: Setup, oracle: Oracle, packets: Sequence[bytes]) -> list[
             found.append(f"{at}: {describe(packets[at])}\n  expected: kernel {listed[at]}\n            ours   {mine}")
     out = np.concatenate(ours)
     wrong = differing(answers, out)
-    asked = Asked(packets, answers, [np.asarray([at]) for at in range(len(packets))], table, 0, 0)
+    asked = Asked(packets, answers, [np.asarray([at]) for at in range(len(packets))], table, since, until)
     for at in wrong.tolist():
         if not explained(setup, asked, flow_key(packets[at])):
             said = f"kernel {words(answers[at])}, ours {ours_in_words(out[at])}"
@@ -76,7 +78,11 @@ def differences(setup: Setup, oracle: Oracle, packets: Sequence[bytes]) -> list[
     mine = [expectation_line(each, masters.get(each.master)) for each in engine.expectations()]
     if not alike(theirs, mine):
         found.append(f"conntrack -L expect: kernel {theirs}\n                     ours   {mine}")
-    apart = table_differences(table, [str(connection) for connection in engine.connections()])
+    tables = []
+    for moment in (since, until):
+        engine.expire(moment)
+        tables.append([str(connection) for connection in engine.connections()])
+    apart = table_differences(table, *tables)
     for each in apart:
         key = key_of(Comparison(packets, answers, out, apart), Difference(-1, each.kernel, each.ours))
         if not explained(setup, asked, key):

@@ -48,6 +48,9 @@ BUILT_IN = {
 }
 """Helper name -> module:class."""
 
+KERNELS = tuple(name for name in BUILT_IN if name != "rtsp")
+"""Those that Linux has too."""
+
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 

@@ -18,6 +18,7 @@ class AmandaHelper(Helper):
     ports = ((UDP, 10080),)
     limit = 4
     timeout = 180
+    directions = (REPLY,)
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
         if flow.direction != REPLY:

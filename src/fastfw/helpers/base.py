@@ -159,6 +159,9 @@ class Helper:
     """A stream's: bytes that are kept of each direction of a connection at most, up to 1048576: a record that is not
     whole, what is held, and what came before its turn. A connection that needs more is read no longer."""
 
+    directions: ClassVar[tuple[int, ...]] = (ORIGINAL, REPLY)
+    """Which directions of a connection are read."""
+
     prefixes: ClassVar[tuple[bytes, ...]] = ()
     """If any (at most eight): only payload that begins with one of them, in either case, needs a look. Of a stream with
     a `record_end`: payload of which any record does; likewise with `suffixes` and `contains`."""

@@ -12,6 +12,7 @@ class BroadcastHelper(Helper):
 
     families = (4,)
     limit = 1
+    directions = (ORIGINAL,)
     service_port: ClassVar[int]
     """The port answers come from."""
 

@@ -148,22 +148,16 @@ def announcement(line: bytes, direction: int, family: int) -> Announced | None:
     return None
 
 
-class LineStarts:
-    """The sequence numbers, per direction, at which a line is known to begin: the two newest ends of line."""
-
-    def __init__(self) -> None:
-        self.known: tuple[list[int], list[int]] = ([], [])
-
-    def add(self, direction: int, sequence: int) -> None:
-        known = self.known[direction]
-        if sequence in known:
-            return
-        if len(known) < 2:
-            known.append(sequence)
-            return
-        oldest = 0 if before(known[0], known[1]) else 1
-        if before(known[oldest], sequence):
-            known[oldest] = sequence
+def add_line_start(known: list[int], sequence: int) -> None:
+    """Note a sequence number at which a line is known to begin; the two newest are kept."""
+    if sequence in known:
+        return
+    if len(known) < 2:
+        known.append(sequence)
+        return
+    oldest = 0 if before(known[0], known[1]) else 1
+    if before(known[oldest], sequence):
+        known[oldest] = sequence
 
 
 def before(one: int, other: int) -> bool:
@@ -178,12 +172,15 @@ class FtpHelper(Helper):
     ports = ((TCP, 21),)
     limit = 1
     timeout = 300
+    # How an announcement begins, or what a cut one has of it; and a line's end is remembered.
+    prefixes = (b"P", b"E", b"2")
+    suffixes = (b"\n",)
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
         if not flow.established:
             return None
-        starts = flow.memory.setdefault("line starts", LineStarts())
-        known = flow.sequence in starts.known[flow.direction]
+        starts = flow.memory.setdefault("line starts", [[], []])[flow.direction]
+        known = flow.sequence in starts
         line = bytes(payload)
         verdict: Verdict | None = None
         if known:
@@ -195,7 +192,7 @@ class FtpHelper(Helper):
             if announced is not None:
                 verdict = self.announce(announced, flow)
         if line.endswith(b"\n"):
-            starts.add(flow.direction, (flow.sequence + len(line)) & NUMBER)
+            add_line_start(starts, (flow.sequence + len(line)) & NUMBER)
         return verdict
 
     def announce(self, announced: Announced, flow: Flow) -> Verdict | None:

@@ -8,7 +8,6 @@ aligned packed encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,6 +16,8 @@ from fastfw.helpers.h323_schema import H225, H245
 from fastfw.helpers.per import Schema, Unreadable
 
 REGISTERED_S = 300  # how long a registration lasts that names no time
+TICKS = 250  # of the kernel's clock in a second
+UINT32 = 0xFFFFFFFF
 UNREGISTERED_S = 30  # how long the connection waits for the answer to the end of a registration
 MOST_FAST_STARTS = 30  # elements of a list that are followed
 MOST_CONTROLS = 4
@@ -150,8 +151,8 @@ def acknowledged(message: Value, flow: Flow) -> bool:
     reverse = message.get("reverse") or {}
     return (
         channel(reverse.get("multiplex"), flow)
-        and separate_stack(message, flow)
         and channel(message.get("forwardMultiplexAck"), flow)
+        and separate_stack(message, flow)
     )
 
 
@@ -227,7 +228,7 @@ def follow_call(text: bytes, flow: Flow) -> bool | None:
 
 def tpkts(payload: bytes, memory: dict[Any, Any], direction: int) -> Iterator[bytes]:
     """The whole packets (RFC 1006) that a segment begins with; a header may come alone, in a segment of its own."""
-    alone = memory.pop(direction, 0)
+    alone = memory.pop(f"alone {direction}", 0)
     at = 0
     if len(payload) < 4 or payload[:2] != TPKT:
         if not 0 < alone <= len(payload):
@@ -240,7 +241,7 @@ def tpkts(payload: bytes, memory: dict[Any, Any], direction: int) -> Iterator[by
             return
         if at + size > len(payload):
             if len(payload) - at == 4:
-                memory[direction] = size - 4
+                memory[f"alone {direction}"] = size - 4
             return
         yield payload[at + 4 : at + size]
         at += size
@@ -292,11 +293,8 @@ class CallHelper(TpktHelper):
 # --- RAS -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Registration:
-    """How many seconds a connection's registration lasts; 0: there is none."""
-
-    lasts: int = 0
+Notes = dict[str, Any]
+"""Of a connection: "lasts", how many seconds its registration does; 0 or absent: there is none."""
 
 
 def expect_calls(flow: Flow, at: Address | None) -> bool:
@@ -308,7 +306,7 @@ def expect_calls(flow: Flow, at: Address | None) -> bool:
     )
 
 
-def gatekeeper_found(fields: Value, flow: Flow, notes: Registration) -> bool:
+def gatekeeper_found(fields: Value, flow: Flow, notes: Notes) -> bool:
     """The gatekeeper may want to be spoken to elsewhere."""
     at = h225_address(fields["rasAddress"], flow.family)
     if at is None or at == (flow.source, flow.source_port):
@@ -316,7 +314,7 @@ def gatekeeper_found(fields: Value, flow: Flow, notes: Registration) -> bool:
     return flow.expect(protocol=UDP, source=flow.destination, destination=at.host, port=at.port, helper=RasHelper.name)
 
 
-def registering(fields: Value, flow: Flow, notes: Registration) -> bool:
+def registering(fields: Value, flow: Flow, notes: Notes) -> bool:
     """Calls to the first of the speaker's own addresses, from the gatekeeper."""
     for said in fields["callSignalAddress"][:MOST_ADDRESSES]:
         at = h225_address(said, flow.family)
@@ -325,19 +323,23 @@ def registering(fields: Value, flow: Flow, notes: Registration) -> bool:
         if not expect_calls(flow, at):
             return False
         break
-    notes.lasts = fields.get("timeToLive") or REGISTERED_S
+    notes["lasts"] = fields.get("timeToLive", REGISTERED_S) & UINT32
     return True
 
 
-def registered(fields: Value, flow: Flow, notes: Registration) -> bool:
-    """The connection lasts as long as the registration does."""
-    notes.lasts = fields.get("timeToLive", notes.lasts)
-    if notes.lasts:
-        flow.refresh(notes.lasts)
+def registered(fields: Value, flow: Flow, notes: Notes) -> bool:
+    """The connection lasts as long as the registration does. The kernel counts its ticks in 32 bits, and the upper half
+    of them is the past."""
+    if "timeToLive" in fields:
+        notes["lasts"] = fields["timeToLive"] & UINT32
+    lasts = notes.get("lasts", 0)
+    if lasts:
+        ticks = lasts * TICKS & UINT32
+        flow.refresh(-(-ticks // TICKS) if ticks >> 31 == 0 else 0)
     return True
 
 
-def unregistering(fields: Value, flow: Flow, notes: Registration) -> bool:
+def unregistering(fields: Value, flow: Flow, notes: Notes) -> bool:
     """Nothing is expected any more."""
     for one in flow.awaiting(0):
         flow.cancel(**one._asdict())
@@ -345,17 +347,17 @@ def unregistering(fields: Value, flow: Flow, notes: Registration) -> bool:
     return True
 
 
-def admitted(fields: Value, flow: Flow, notes: Registration) -> bool:
+def admitted(fields: Value, flow: Flow, notes: Notes) -> bool:
     """Where a call may go; the answer to one who is called names the asker itself."""
     at = h225_address(fields["destCallSignalAddress"], flow.family)
     return at is None or at.host == flow.destination or expect_calls(flow, at)
 
 
-def located(fields: Value, flow: Flow, notes: Registration) -> bool:
+def located(fields: Value, flow: Flow, notes: Notes) -> bool:
     return expect_calls(flow, h225_address(fields["callSignalAddress"], flow.family))
 
 
-RAS_STEPS: dict[str, Callable[[Value, Flow, Registration], bool]] = {
+RAS_STEPS: dict[str, Callable[[Value, Flow, Notes], bool]] = {
     "gatekeeperConfirm": gatekeeper_found,
     "registrationRequest": registering,
     "registrationConfirm": registered,
@@ -379,5 +381,4 @@ class RasHelper(Helper):
         step = None if said is None else RAS_STEPS.get(said[0])
         if said is None or step is None:
             return None
-        notes = flow.memory.setdefault("registration", Registration())
-        return None if step(said[1], flow, notes) else DROP
+        return None if step(said[1], flow, flow.memory) else DROP

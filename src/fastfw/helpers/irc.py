@@ -25,6 +25,7 @@ class IrcHelper(Helper):
     families = (4,)
     limit = 8
     timeout = 300
+    directions = (ORIGINAL,)
     contains = b"\1DCC "
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:

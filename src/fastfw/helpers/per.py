@@ -11,7 +11,8 @@ sense here: a length is one octet or fourteen bits and never the mark of a fragm
 where one would do; a normally small number is seven bits; a large number that is read, and not only stepped over, needs
 as many octets again behind it; of the additions to a SEQUENCE that the schema does not know those that are not there
 have a length too; what an open type holds may run on past its length up to the
-end of the message, and reading goes on behind the length all the same.
+end of the message, and reading goes on behind the length all the same; of a list of contained values those that are too
+many must be readable, but for the open types in them.
 
 asn1tools reads this encoding too, but goes on right behind what it understood of an addition and not behind the
 addition's length: a schema cut to what is needed cannot be used with it.
@@ -36,6 +37,7 @@ class Bits:
     def __init__(self, octets: bytes, at: int = 0, end: int | None = None) -> None:
         self.octets, self.at, self.end = octets, at, len(octets) * 8 if end is None else end
         self.stopped = False  # nothing more is read, up to the end of the open type around
+        self.passing = False  # what is read is not wanted: open types within are stepped over
 
     def take(self, count: int) -> int:
         """The next bits as a number."""
@@ -74,7 +76,7 @@ class Bits:
         behind += self.at
         if behind > self.end:
             raise Unreadable
-        value = None if read is None else read(self)
+        value = None if read is None or self.passing else read(self)
         self.at, self.stopped = behind, False
         return value
 
@@ -140,9 +142,21 @@ def sequence_of(size: Read | None, element: Read) -> Read:
     return read
 
 
+def passed(element: Read) -> Read:
+    """What must be a value, which one does not matter."""
+
+    def read(bits: Bits) -> None:
+        bits.passing = True
+        element(bits)
+        bits.passing = False
+
+    return read
+
+
 def contained(element: Read, most: int) -> Read:
-    """SEQUENCE OF octet strings that hold a value each, of which so many are read at most."""
-    return lambda bits: [bits.opened(element if place < most else None) for place in range(bits.length())][:most]
+    """SEQUENCE OF octet strings that hold a value each, of which so many are wanted at most."""
+    over = passed(element)
+    return lambda bits: [bits.opened(element if place < most else over) for place in range(bits.length())][:most]
 
 
 def stop(bits: Bits) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from fastfw.helpers.base import GRE, ORIGINAL, TCP, Flow, Helper, Verdict
@@ -54,7 +54,7 @@ class Control:
     call: int = NO_CALL
     pns_call: int = 0  # the call's number as the client assigned it
     pac_call: int = 0  # and the server
-    keys: tuple[int, int] | None = None  # destination keys, there and back, of the tunnel GRE packets are told by
+    keys: list[int] | None = None  # destination keys, there and back, of the tunnel GRE packets are told by
 
 
 class Body(NamedTuple):
@@ -181,8 +181,8 @@ def announce(c: Control, pac_call: int, pns_call: int, flow: Flow) -> None:
     if not flow.expect(protocol=GRE, **back._asdict()):
         flow.cancel(protocol=GRE, **there._asdict())
         return
-    if c.keys in (None, (pac_call, pns_call)):
-        c.keys = (pac_call, pns_call)
+    if c.keys in (None, [pac_call, pns_call]):
+        c.keys = [pac_call, pns_call]
         return
     # One tunnel a control connection: its keys stay another call's until that is disconnected, or until a call
     # shares the way there with it but not the way back.
@@ -201,6 +201,7 @@ class PptpHelper(Helper):
     families = (4,)
     limit = 2
     timeout = 300
+    contains = struct.pack(">HI", CONTROL, MAGIC)
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
         if not flow.established or len(payload) < HEADER.size:
@@ -209,8 +210,9 @@ class PptpHelper(Helper):
         step = STEPS[flow.direction].get(message)
         if kind != CONTROL or magic != MAGIC or step is None or len(payload) < LENGTHS[message]:
             return None
-        control = flow.memory.setdefault("control", Control())
+        control = Control(**flow.memory)
         fields = bytes(payload[HEADER.size : HEADER.size + 5]).ljust(5, b"\0")  # the shortest message has four
         first, second, code = struct.unpack(">HHB", fields)
         step(control, Body(first, second, code, session_result=fields[2], stop_result=fields[0]), flow)
+        flow.memory.update(asdict(control))
         return None

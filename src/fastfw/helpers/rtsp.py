@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from fastfw.helpers.base import DROP, ORIGINAL, TCP, UDP, Flow, Helper, Verdict
 
+REQUEST, ANSWER = b"SETUP ", b"RTSP/1.0 200"
 LONGEST = 8192  # bytes of a packet looked at
 MOST_MESSAGES = 16  # of one packet
 TRANSPORT = re.compile(rb"^transport:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
@@ -43,14 +44,15 @@ class RtspHelper(Helper):
     ports = ((TCP, 554),)
     limit = 8
     timeout = 300
+    contains = (REQUEST, ANSWER)
 
     def on_payload(self, payload: memoryview, flow: Flow) -> Verdict | None:
         if not flow.established:
             return None
         if flow.direction == ORIGINAL:
-            begins, form = b"SETUP ", CLIENT_PORTS
+            begins, form = REQUEST, CLIENT_PORTS
         else:
-            begins, form = b"RTSP/1.0 200", SERVER_PORTS
+            begins, form = ANSWER, SERVER_PORTS
         for head in heads(bytes(payload[:LONGEST])):
             if not head.startswith(begins):
                 continue

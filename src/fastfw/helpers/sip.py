@@ -6,7 +6,6 @@ Media are expected from the other end of the signalling only, and only at the sp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fastfw.helpers import sip_text
@@ -21,20 +20,13 @@ SHORTEST = len(b"SIP/2.0 200")
 RESPONSE = b"sip/2.0 "
 
 
-@dataclass
-class Dialog:
-    """Sequence numbers of the newest INVITE and REGISTER that were let through."""
-
-    invite: int = 0
-    register: int = 0
-
-
 class Message:
-    """One SIP message, with its flow and the connection's notes."""
+    """One SIP message, with its flow and the connection's notes: the sequence numbers of the newest INVITE and REGISTER
+    that were let through."""
 
     def __init__(self, text: bytes, flow: Flow) -> None:
         self.text, self.flow = text, flow
-        self.dialog: Dialog = flow.memory.setdefault("dialog", Dialog())
+        self.notes = flow.memory
         self.sequence = 0
         self.code = 0
 
@@ -90,7 +82,7 @@ def invite(m: Message) -> Verdict | None:
     m.cancel_media()
     verdict = offer(m)
     if verdict is None:
-        m.dialog.invite = m.sequence
+        m.notes["invite"] = m.sequence
     return verdict
 
 
@@ -98,7 +90,7 @@ def answer(m: Message) -> Verdict | None:
     """A provisional or good answer may describe media; any other ends the call it belongs to."""
     if 100 <= m.code <= 299:
         return offer(m)
-    if m.dialog.invite == m.sequence:
+    if m.notes.get("invite", 0) == m.sequence:
         m.cancel_media()
     return None
 
@@ -159,14 +151,14 @@ def register(m: Message) -> Verdict | None:
         helper=SipHelper.name,
     ):
         return DROP
-    m.dialog.register = m.sequence
+    m.notes["register"] = m.sequence
     return None
 
 
 def registered(m: Message) -> Verdict | None:
     """The registrar's answer says for how long; where it does not list the contact, it is forgotten."""
     flow = m.flow
-    if m.dialog.register != m.sequence or 100 <= m.code <= 199:
+    if m.notes.get("register", 0) != m.sequence or 100 <= m.code <= 199:
         return None
     if 200 <= m.code <= 299:
         usual = usual_lifetime(m)
@@ -203,8 +195,6 @@ def follow(text: bytes, flow: Flow) -> Verdict | None:
     """One message. What is addressed to us and cannot be read is dropped."""
     m = Message(text, flow)
     if text[: len(RESPONSE)].lower() == RESPONSE:
-        if len(text) <= SHORTEST:
-            return None
         code = sip_text.number(text, len(RESPONSE))
         place = sip_text.find(text, sip_text.CSEQ)
         sequence = None if place is None else sip_text.number(text, place.at)

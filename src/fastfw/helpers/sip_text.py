@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from fastfw.helpers.text import parse_dotted, parse_ipv6_prefix
@@ -15,6 +16,7 @@ from fastfw.helpers.text import parse_dotted, parse_ipv6_prefix
 SIP_PORT = 5060
 LINE_END = re.compile(rb"\r\n|\r|\n")
 BREAK = re.compile(rb"[\r\n]")
+USER_END = re.compile(rb"[@\r\n]")
 DIGITS = re.compile(rb"[0-9]*")
 LETTERS = re.compile(rb"[A-Za-z]*")
 BLANKS = re.compile(rb"[ \t]*")
@@ -109,18 +111,22 @@ def skip_blanks(text: bytes, at: int) -> int | None:
     return at
 
 
+@cache
+def sought(needle: bytes) -> re.Pattern[bytes]:
+    return re.compile(re.escape(needle) + rb"|[\r\n]", re.IGNORECASE)
+
+
 def seek(text: bytes, at: int, end: int, needle: bytes) -> int | None:
     """`needle` (lower case) in a header's value from `at` on, over continuation lines, any case."""
     last = end - len(needle)
+    pattern = sought(needle)
     while at < last:
-        broken = BREAK.search(text, at, last)
-        stop = broken.start() if broken else last
-        found = text[at : min(stop + len(needle) - 1, end)].lower().find(needle)
-        if found >= 0:
-            return at + found
-        if broken is None:
+        found = pattern.search(text, at, end - 1)
+        if found is None or found.start() >= last:
             return None
-        further = unfold(text, stop, last)
+        if found[0] not in (b"\r", b"\n"):
+            return found.start()
+        further = unfold(text, found.start(), last)
         if further is None:
             return None
         at = further + 1
@@ -179,11 +185,24 @@ def count(text: bytes, header: Header) -> bytes | None:
 # --- contacts --------------------------------------------------------------------------------------------------------
 
 
-def uri_at(text: bytes, at: int, family: int) -> Uri | None:
+class Users:
+    """Where the next user's name ends, or the line it may stand in. A line of many is read once."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.asked = self.found = -1
+
+    def __call__(self, at: int) -> int:
+        if not self.asked <= at <= self.found:
+            end = USER_END.search(self.text, at)
+            self.asked, self.found = at, end.start() if end else len(self.text)
+        return self.found
+
+
+def uri_at(text: bytes, at: int, family: int, users: Users) -> Uri | None:
     """After `sip:`, the address behind a user's name if there is one, and a port from 1024 on in up to five digits."""
-    line = BREAK.search(text, at)
-    user = text.find(b"@", at, line.start() if line else len(text))
-    host = address(text, user + 1 if user >= 0 else at, family, bracketed=True)
+    user = users(at)
+    host = address(text, user + 1 if text[user : user + 1] == b"@" else at, family, bracketed=True)
     if host is None:
         return None
     end = host[1]
@@ -197,11 +216,11 @@ def uri_at(text: bytes, at: int, family: int) -> Uri | None:
 
 def contacts(text: bytes, family: int) -> Iterator[Uri]:
     """The URIs of all Contact headers in order; what cannot be read is passed over."""
-    at, within = 0, False
+    at, within, users = 0, False, Users(text)
     while True:
-        found, at = next_in_header(text, at, family) if within else (None, at)
+        found, at = next_in_header(text, at, family, users) if within else (None, at)
         if found is None:
-            found, at = next_header(text, at, family)
+            found, at = next_header(text, at, family, users)
         if found is None:
             return
         yield found
@@ -211,7 +230,7 @@ def contacts(text: bytes, family: int) -> Iterator[Uri]:
 Found = tuple[Uri | None, int]  # and where to look further
 
 
-def next_in_header(text: bytes, at: int, family: int) -> Found:
+def next_in_header(text: bytes, at: int, family: int, users: Users) -> Found:
     """The next of several contacts that stand in one header, behind a comma."""
     while True:
         comma = seek(text, at, len(text), b",")
@@ -219,13 +238,13 @@ def next_in_header(text: bytes, at: int, family: int) -> Found:
         if scheme is None:
             return None, at
         start = scheme + len(CONTACT.search)
-        found = uri_at(text, start, family)
+        found = uri_at(text, start, family, users)
         if found is not None:
             return found, at
         at = start
 
 
-def next_header(text: bytes, at: int, family: int) -> Found:
+def next_header(text: bytes, at: int, family: int, users: Users) -> Found:
     """The first contact of the next Contact header. One that cannot be read is passed over."""
     while True:
         try:
@@ -235,7 +254,7 @@ def next_header(text: bytes, at: int, family: int) -> Found:
             continue
         if place is None:
             return None, at
-        found = uri_at(text, place.at, family)
+        found = uri_at(text, place.at, family, users)
         if found is not None:
             return found, at
         at = place.value
