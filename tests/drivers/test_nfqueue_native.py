@@ -46,6 +46,31 @@ class TestLive:
         assert (result["accepted"], result["dropped"]) == (1, 2)
         assert result["got"] == ["public", None]
 
+    def test_rules_that_found_no_memory_ask_for_no_payload(self) -> None:
+        """Where rules that read payload cannot be put in force, packets are cut as the rules before them asked."""
+        result = in_namespace("""
+            import fastfw.ruleset.compile as compiler
+
+            class Short(compiler.Rules):
+                "Knows names until it waits for the lock, and finds no memory for them then."
+                asked = 0
+                def bind_interface(self, number, name):
+                    self.asked += 1
+                    if self.asked > 2 * known:  # when made, before the lock, behind it
+                        raise MemoryError
+
+            known, compiler.Rules = len(engine._interface_names()), Short
+            reading = RULES.replace("-A INPUT", "-A INPUT -m string --string secret --algo bm -j DROP\\n-A INPUT", 1)
+            failed = False
+            try:
+                engine.replace(rules4=fastfw.Ruleset.parse(reading))
+            except MemoryError:
+                failed = True
+            with Queue(engine, 3) as queue:
+                print(json.dumps({"failed": failed, "copied": queue.copying}))
+        """)
+        assert result == {"failed": True, "copied": 128}
+
     def test_fail_open(self) -> None:
         """A queue that fails open lets pass what finds it full."""
         result = in_namespace("""

@@ -97,6 +97,33 @@ def test_changes(tmp_path: Path) -> None:
     assert re.search(rf"^\[DESTROY\] tcp      6 (50|4\d) ESTABLISHED {re.escape(same)} mark=7$", said, re.MULTILINE)
 
 
+def test_a_table_moves_as_text(tmp_path: Path) -> None:
+    """What conntrack(8) saved of the kernel is entered once, and what is saved of the daemon conntrack(8) enters."""
+    said = script(
+        tmp_path,
+        f"start --rules rules\n{TRAFFIC}"
+        "conntrack -L -o save >real 2>/dev/null; fastfw conntrack -F; fastfw conntrack -R real; echo entered $?\n"
+        "fastfw conntrack -R - <real; echo again $?; fastfw conntrack -L -o save >ours 2>/dev/null\n"
+        "conntrack -F; conntrack -R ours; echo back $?; conntrack -L -o save >back 2>/dev/null\n"
+        "fastfw conntrack -A -s 1.2.3.4 -d 5.6.7.8 -p sctp --sport 10 --dport 20 --state ESTABLISHED -t 100"
+        " --orig-vtag 7 --reply-vtag 9; fastfw conntrack -A -s 1.2.3.4 -d 5.6.7.8 -p sctp --sport 10 --dport 20"
+        " --state ESTABLISHED -t 100; echo added $?; fastfw conntrack -L -p sctp -o save 2>/dev/null\n"
+        "echo nonsense >bad; fastfw conntrack -R bad; echo bad $?; fastfw conntrack -R absent; echo absent $?\nstop",
+        RULES,
+    )
+    real, ours, back = ([alike(line) for line in (tmp_path / name).read_text().splitlines()]
+                        for name in ("real", "ours", "back"))  # fmt: skip
+    assert len(real) > 4
+    assert sorted(real) == sorted(ours) == sorted(back)
+    assert "entered 0\n" in said
+    assert "again 0\n" in said
+    assert "back 0\n" in said
+    assert "added 0\n" in said
+    assert re.search(r"--state ESTABLISHED --orig-vtag 7 --reply-vtag 9$", said, re.MULTILINE)
+    assert "bad: line 1: -A expected at the line's start, not 'nonsense'\nbad 2\n" in said
+    assert "absent: No such file or directory\nabsent 2\n" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -110,6 +137,8 @@ def test_changes(tmp_path: Path) -> None:
         ("-L -o labels", "some of extended"),
         ("-L -s 1.2.3.4 -f ipv6", "not all of one family"),
         ("-D expect", "expectations are made by helpers"),
+        ("-R", "-R: a file expected"),
+        ("-A -s 1.2.3.4 -d 1.2.3.5 -p udp", "-A: -t expected"),
         ("-L -z", "counters are not set to zero here"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("msgspec")
 
+from fastfw import TimeoutPolicy
 from fastfw.gateway.config import Config, read_config
 from gateway.namespaced import RULES, live, script
 
@@ -72,13 +73,15 @@ def test_example_names_every_key(tmp_path: Path) -> None:
     for section in Config.__struct_fields__:
         body = text.split(f"\n[{section}]")[1].split("\n[")[0]
         for key in getattr(Config(), section).__struct_fields__:
-            if key != "settings":  # a table of its own
+            if key not in ("settings", "timeouts"):  # tables of their own
                 assert re.search(rf"^#?{key} = ", body, re.MULTILINE), f"{section}.{key}"
     whole = tmp_path / "whole.toml"
-    whole.write_text(re.sub(r"^#(\w+ = )", r"\1", text, flags=re.MULTILINE))
+    whole.write_text(re.sub(r"^#(\[[\w.]+\]|\w+ = )", r"\1", text, flags=re.MULTILINE))
     read = read_config(str(whole))
     assert read.rules.ipv6 == "/etc/fastfw/rules.v6"
     assert read.conntrack.settings == {"nf_conntrack_max": 1000000, "nf_conntrack_tcp_loose": 0}
+    assert read.told()["timeouts"] == {"patient": TimeoutPolicy("tcp", {"established": 86400})}
+    assert (read.host.time_zone, read.host.queues) == (60, (5,))
 
 
 def confined(test: object) -> object:

@@ -41,13 +41,22 @@ def wait_for(what: Callable[[], bool], seconds: float = 30) -> bool:
     return True
 
 
+class Logged(subprocess.Popen[str]):
+    """A program whose output goes to a file."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self.log = log
+        with log.open("w") as output:
+            super().__init__(command, stdin=subprocess.PIPE, stdout=output, stderr=output, text=True)
+
+
 class Lab:
     """The three namespaces and every process that was started in them; `close` ends and removes them all."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.names = {role: f"fw{os.getpid()}{id(self) & 0xFFF:x}{role[0]}" for role in ("client", "gateway", "server")}
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[Logged] = []
         try:
             self._build()
         except BaseException:
@@ -96,14 +105,10 @@ class Lab:
         assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def start(self, role: str, *command: str) -> subprocess.Popen[str]:
+    def start(self, role: str, *command: str) -> Logged:
         """Start a program that stays; its output goes to a file of its own in `place`."""
         log = self.place / f"{len(self.processes)}-{Path(command[0]).name}.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                self.command(role, *command), stdin=subprocess.PIPE, stdout=output, stderr=output, text=True
-            )
-        process.log = log  # type: ignore[attr-defined]
+        process = Logged(self.command(role, *command), log)
         self.processes.append(process)
         return process
 
@@ -139,7 +144,7 @@ class Gateway(ABC):
             path.write_text(text)
         self.state = lab.place / "table.state"
         self.helpers = helpers
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Logged | None = None
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -151,7 +156,7 @@ class Gateway(ABC):
 
     def log(self) -> str:
         """What it has printed."""
-        return self.process.log.read_text() if self.process else ""  # type: ignore[attr-defined,no-any-return]
+        return self.process.log.read_text() if self.process else ""
 
     def start(self) -> None:
         """Start it and wait until it judges."""

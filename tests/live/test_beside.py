@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,16 @@ def trimmed(listing: str) -> set[str]:
     return {re.sub(r" (?:use|mark|secctx|helper|delta-time)=\S+", "", line) for line in lines}
 
 
+@pytest.fixture(autouse=True)
+def one_processor() -> Iterator[None]:
+    """All that is started runs on one: on two, packets of a connection that go both ways may come to the queue in
+    another order than the kernel has tracked them in."""
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(processors)})
+    yield
+    os.sched_setaffinity(0, processors)
+
+
 @contextlib.contextmanager
 def both(path: Path, settings: dict[str, int]) -> Iterator[Place]:
     """A place; in the end the two trackers must have agreed."""
@@ -147,17 +159,14 @@ def both(path: Path, settings: dict[str, int]) -> Iterator[Place]:
         place.lab.close()
 
 
-def talk(place: Place) -> None:
-    """What programs do, and what nobody ought to."""
+def steps(place: Place) -> list[tuple[str, ...]]:
+    """What programs do, and what nobody ought to: command lines of the client's."""
     web, hping = ("curl", "-s", "-m", "20", "-o", "/dev/null"), ("hping3", "-q", "-c", "2", "-i", "u20000")
-    place.client(*web, f"http://{OWN}/content")
-    place.client(*web, f"http://{SERVER}:8080/content")
+    made: list[tuple[str, ...]] = [(*web, f"http://{OWN}/content"), (*web, f"http://{SERVER}:8080/content")]
     for host in (SERVER, f"[{SERVER6}]"):
-        place.client(*web, f"ftp://{host}/content")
-        place.client(*web, "-P", "-", f"ftp://{host}/content")
-    place.client(*place.ssh, OWN, "echo through; head -c 100000 /dev/zero")
-    for host in (SERVER, SERVER6, "10.1.0.1"):
-        place.client("ping", "-c", "2", "-i", "0.2", "-W", "5", host)
+        made += [(*web, f"ftp://{host}/content"), (*web, "-P", "-", f"ftp://{host}/content")]
+    made += [(*place.ssh, OWN, "echo through; head -c 100000 /dev/zero")]
+    made += [("ping", "-c", "2", "-i", "0.2", "-W", "5", host) for host in (SERVER, SERVER6, "10.1.0.1")]
     datagrams = (
         "import socket, sys\n"
         f"for host, family in (('{SERVER}', socket.AF_INET), ('{SERVER6}', socket.AF_INET6)):\n"
@@ -167,27 +176,38 @@ def talk(place: Place) -> None:
         "            try: udp.send(bytes(size)); udp.recv(4000)\n"
         "            except OSError: pass\n"
     )
-    place.client(sys.executable, "-c", datagrams)
+    made += [(sys.executable, "-c", datagrams)]
     for port, flags in enumerate(("-S", "-A", "-R", "-FA", "-SA", "-FSRPAU", "-X"), 990):
-        place.client(*hping, flags, "-s", str(port), "-k", "-p", "8080", SERVER)
-    place.client(*hping, "-S", "-p", "9", SERVER)
-    place.client("nmap", "-n", "-Pn", "-sS", "--max-retries", "1", "-p", "9,21,22,8080,8081", SERVER)
-    place.client("nmap", "-n", "-Pn", "-sF", "--max-retries", "0", "-p", "21,8080", SERVER)
-    place.client("nmap", "-n", "-Pn", "-sU", "--max-retries", "0", "-p", "5000,5001", SERVER)
+        made += [(*hping, flags, "-s", str(port), "-k", "-p", "8080", SERVER)]
+    scan = ("nmap", "-n", "-Pn")
+    made += [
+        (*hping, "-S", "-p", "9", SERVER),
+        (*scan, "-sS", "--max-retries", "1", "-p", "9,21,22,8080,8081", SERVER),
+        (*scan, "-sF", "--max-retries", "0", "-p", "21,8080", SERVER),
+        (*scan, "-sU", "--max-retries", "0", "-p", "5000,5001", SERVER),
+    ]
+    return made
 
 
 def test_beside(tmp_path: Path) -> None:
     """Web, FTP, ssh, pings, datagrams whole and in pieces, strays and scans: no packet is judged otherwise, and both
     tables are the same afterwards."""
     with both(tmp_path, {}) as place:
-        talk(place)
+        for command in steps(place):
+            place.client(*command)
 
 
 @pytest.mark.long
 def test_an_hour(tmp_path: Path) -> None:
-    """An hour's worth in little: timeouts are seconds, programs come again when what they left is over, again and
-    again."""
-    with both(tmp_path, SHORT) as place:
-        for _ in range(4):
-            talk(place)
-            time.sleep(9)
+    """An hour's worth in little: timeouts are seconds, programs come in any order and at once, and again when what they
+    left is over, again and again. FASTFW_ROUNDS for more of it."""
+    seed = int(os.environ.get("FASTFW_SEED", time.time_ns() % 2**32))
+    print(f"FASTFW_SEED={seed}")
+    order = random.Random(seed)
+    with both(tmp_path, SHORT) as place, ThreadPoolExecutor(4) as together:
+        for _ in range(int(os.environ.get("FASTFW_ROUNDS", "4"))):
+            todo = steps(place) * 2
+            order.shuffle(todo)
+            for done in [together.submit(place.client, *command) for command in todo]:
+                done.result()
+            time.sleep(order.uniform(0, 9))

@@ -83,12 +83,17 @@ class Place:
         try:
             self.lab.start("server", sys.executable, "-c", SOURCE)
             assert wait_for(lambda: self.lab.listens("server", 8080))
-            self.daemon = Service(self.lab, "nfqueue", OPEN, OPEN)
-            self.daemon.further = "bypass.mode = 'on'\n"
+            self.daemon = self.make()
             self.daemon.start()
         except BaseException:
             self.lab.close()
             raise
+
+    def make(self) -> Service:
+        """The daemon."""
+        made = Service(self.lab, "nfqueue", OPEN, OPEN)
+        made.further = "bypass.mode = 'on'\n"
+        return made
 
     def status(self) -> dict[str, Any]:
         """The daemon's figures."""
@@ -136,7 +141,7 @@ class Download:
 
     def said(self) -> str:
         """What it printed."""
-        return self.process.log.read_text()  # type: ignore[attr-defined,no-any-return]
+        return self.process.log.read_text()
 
     def got(self) -> int:
         """Bytes that came."""
@@ -263,7 +268,7 @@ def test_is_kept(place: Place) -> None:
     """A connection that nothing is heard of, as its packets skip the queue, is kept as long as the kernel keeps it."""
     place.ask("settings", "nf_conntrack_udp_timeout_stream=21")
     talk = place.lab.start("client", sys.executable, "-c", TALK, SERVER, "30")
-    said = talk.log  # type: ignore[attr-defined]
+    said = talk.log
     assert wait_for(lambda: "port " in said.read_text())
     port = said.read_text().split()[1]
     time.sleep(5)  # until it is a stream

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from drivers.queue_space import DRIVERS
 from live import servers
-from live.lab import OWN, Example, Gateway, Lab, Service, missing, wait_for
+from live.lab import OWN, Example, Gateway, Lab, Logged, Service, missing, wait_for
 from live.told import tell
 
 pytestmark = [
@@ -212,19 +211,19 @@ def test_fragments(place: Place) -> None:
     assert not got[5001].exists() or got[5001].stat().st_size == 0
 
 
-def session(place: Place) -> subprocess.Popen[str]:
+def session(place: Place) -> Logged:
     """An ssh session that stays, with a program in it that answers line by line."""
     process = place.lab.start("client", *place.ssh, OWN, "cat")
     assert echoes(process, "begin")
     return process
 
 
-def echoes(process: subprocess.Popen[str], word: str) -> bool:
+def echoes(process: Logged, word: str) -> bool:
     """Whether a session answers."""
     assert process.stdin is not None
     process.stdin.write(word + "\n")
     process.stdin.flush()
-    return wait_for(lambda: word in process.log.read_text())  # type: ignore[attr-defined]
+    return wait_for(lambda: word in process.log.read_text())
 
 
 #: Fetches an address into a file, slowly until another file is there.
@@ -297,7 +296,7 @@ def test_listings(place: Place) -> None:
 
     def told() -> bool:
         place.fetch(f"http://{OWN}/content")
-        return new in events.log.read_text()  # type: ignore[attr-defined,no-any-return]
+        return new in events.log.read_text()
 
     assert wait_for(told)
     shell.kill()

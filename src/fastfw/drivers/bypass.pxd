@@ -8,6 +8,9 @@ and go by.
 
 The mark has 16 neighbouring bits: ten of a generation, never 0, and six of a way, from 1. In generation 0 way 1 says
 that the host's own connection tracking calls a packet INVALID.
+
+Or it is written into BPF maps (gateway/flowmap.py), once for each direction, with the same number as its grant. Nobody
+holds windows of what skips then, so of TCP only connections are granted it whose windows are not held here either.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -27,8 +30,17 @@ ctypedef struct Way:
     uint64_t other
 
 
+# What the maps hold by a packet's addresses, ports and protocol.
+ctypedef struct Flow:
+    uint32_t grant
+    uint32_t unused
+    uint64_t last                            # ns, the kernel's coarse clock, when a packet passed last
+    uint64_t lifetime                        # ns after which no packet passes
+
+
 cdef class Bypass:
     cdef Core core
+    cdef int maps[2]                         # descriptors, of IPv4's and IPv6's; -1: marks are granted
     cdef readonly uint32_t mask
     cdef readonly int shift
     cdef uint32_t current                    # the generation that is granted, 0: none is
@@ -40,8 +52,11 @@ cdef class Bypass:
     cdef uint32_t last[REMEMBERED]           # s on the engine's clock, by slab index
     cdef readonly uint64_t granted
 
-    # What an accepted packet's connection is granted, as the packet's mark; 0: nothing. The engine's lock is held.
-    cdef uint32_t offer(self, const Packet *p) noexcept nogil
+    # What an accepted packet's connection is granted, as the packet's mark; 0: nothing. `lifetime`: ns that it is kept
+    # for when nothing is heard of it. The engine's lock is held.
+    cdef uint32_t offer(self, const Packet *p, uint64_t *lifetime) noexcept nogil
+    # Write a grant into the maps, without the engine's lock.
+    cdef void enter(self, const Packet *p, uint32_t grant, uint64_t lifetime) noexcept nogil
     cdef uint32_t way_of(self, uint64_t one, uint64_t other) noexcept nogil
 
 

@@ -39,6 +39,7 @@ cdef class Queue:
     cdef uint16_t interface_of[INTERFACES]   # engine's number + 1, 0: not asked yet
     cdef Bypass bypass                       # None: every packet is queued
     cdef uint32_t grants[RECEIVE]            # marks that let the packets' connections skip the queue, 0: none
+    cdef uint64_t lifetimes[RECEIVE]         # ns, of those
     cdef Held held
     cdef uint32_t most_held                  # fragments that may wait at once
     cdef readonly uint64_t received

@@ -282,8 +282,13 @@ cdef class Queue:
             self.core.run(self.packets, n)
             if self.bypass is not None:
                 for at_packet in range(n):
-                    self.grants[at_packet] = self.bypass.offer(&self.packets[at_packet])
+                    self.grants[at_packet] = self.bypass.offer(&self.packets[at_packet], &self.lifetimes[at_packet])
             pthread_mutex_unlock(&self.core.lock)
+            if self.bypass is not None and self.bypass.maps[0] >= 0:
+                for at_packet in range(n):
+                    if self.grants[at_packet]:
+                        self.bypass.enter(&self.packets[at_packet], self.grants[at_packet], self.lifetimes[at_packet])
+                        self.grants[at_packet] = 0
             self.answer(n)
         self.flush()
         return came

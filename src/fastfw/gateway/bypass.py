@@ -15,13 +15,16 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
+
 from fastfw.connection import Connection, from_entry
-from fastfw.drivers.bypass import GENERATIONS, LEAST_SECONDS, Bypass
+from fastfw.drivers.bypass import BITS_OF_WAY, GENERATIONS, LEAST_SECONDS, Bypass
 from fastfw.engine import Engine
 from fastfw.gateway import steer
+from fastfw.gateway.flowmap import FlowMap
 from fastfw.gateway.hostct import Ends, HostConntrack
 from fastfw.gateway.log import Log
-from fastfw.gateway.steer import Plan, Skip, SteerError
+from fastfw.gateway.steer import End, MapSkip, Plan, Skip, SteerError
 
 PAUSE = 0.25
 """Seconds between looks for new ways."""
@@ -39,15 +42,20 @@ class Skipping:
     """The grants of one daemon. Its rules must be in force before `start`, and be those of `plan`."""
 
     def __init__(self, engine: Engine, mask: int, accounted: bool, log: Log) -> None:
+        self.host = HostConntrack()
+        self._begin(engine, Bypass(engine, mask, accounted=accounted), log)
+
+    def _begin(self, engine: Engine, driver: Bypass, log: Log) -> None:
         self.engine = engine
         self.log = log
-        self.driver = Bypass(engine, mask, accounted=accounted)
-        self.host = HostConntrack()
+        self.driver = driver
         self.revoked = 0
         self._plan: Plan | None = None
         self._generation = random.randrange(1, GENERATIONS)  # not for secrecy: other than one that was before
         self._ways = 0
         self._depth = 0
+        self._blind = False
+        """The kernel's table could not be asked when it was last tried: nobody would keep what skips."""
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fastfw-bypass", daemon=True)
@@ -59,9 +67,11 @@ class Skipping:
 
     def plan(self, plan: Plan) -> Plan:
         """A plan of the kernel's rules, with those for connections that skip the queue as they are now."""
-        return dataclasses.replace(
-            plan, skip=Skip(self.driver.shift, self._generation, self.driver.asked()[: self._ways])
-        )
+        return dataclasses.replace(plan, skip=self._skip(self.driver.asked()[: self._ways]))
+
+    def _skip(self, ways: tuple[tuple[End, End], ...]) -> Skip | MapSkip:
+        """What the kernel's rules are to have for connections that skip, on these ways. SteerError."""
+        return Skip(self.driver.shift, self._generation, ways)
 
     def start(self, plan: Plan) -> None:
         """Grant from now on; the plan, by `plan`, is in force."""
@@ -72,14 +82,17 @@ class Skipping:
 
     def stop(self) -> None:
         """Grant no more; the kernel's rules are gone."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(10)
-        self.pause()
+        self._end()
         try:
             self.host.clear(self.driver.mask)
         finally:
             self.host.close()
+
+    def _end(self) -> None:
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(10)
+        self.pause()
 
     def pause(self) -> None:
         """Grant nothing more."""
@@ -101,7 +114,7 @@ class Skipping:
                 yield
             finally:
                 self._depth -= 1
-                self.driver.grant(self._generation)
+                self.driver.grant(0 if self._blind else self._generation)
 
     def replan(self, plan: Plan) -> None:
         """Put another plan's rules in force. SteerError."""
@@ -134,7 +147,7 @@ class Skipping:
             try:
                 self._open_ways()
                 if looks % LOOKS == 0:
-                    self.keep()
+                    self.look_after()
             except (SteerError, OSError) as error:
                 self.log("error", "bypass_failed", error=getattr(error, "strerror", None) or error)
 
@@ -152,6 +165,26 @@ class Skipping:
                 raise
             self.driver.open(count)
 
+    def look_after(self) -> None:
+        """Keep what skips; where the kernel's table cannot be asked, have every packet queued until it can. SteerError,
+        OSError."""
+        try:
+            if self._blind:
+                self.host.check()
+            self.keep()
+        except OSError:
+            with self._lock:
+                self.driver.grant(0)
+                if not self._blind:
+                    self._renew()
+                    self.revoked += 1
+                    self._blind = True
+            raise
+        with self._lock:
+            if self._blind:
+                self._blind = False
+                self.driver.grant(self._generation)
+
     def keep(self) -> int:
         """Keep the connections that the kernel's table still has; how many were nearly over."""
         now = max(self.engine.now, time.time_ns())
@@ -163,6 +196,59 @@ class Skipping:
         ends = [ends_of(from_entry(row, index, now, names)) for row, index in rows]
         left = self.host.left(ends, self.driver.mask)
         self.driver.prolong(table, indices, [now + seconds * SECOND if seconds else 0 for seconds in left])
+        return len(table)
+
+
+class MapSkipping(Skipping):
+    """The grants of one daemon, in BPF maps. Another generation is one value in the kernel, and how long ago a
+    connection's packet passed stands beside its grant: neither the kernel's rules nor its table have a part in it."""
+
+    def __init__(self, engine: Engine, directory: str, accounted: bool, log: Log) -> None:
+        self.map = FlowMap(directory)
+        self._programs: list[str] = []
+        self._begin(engine, Bypass(engine, accounted=accounted, maps=self.map.maps), log)
+        self._force()
+
+    def prepare(self) -> None:
+        """OSError: no program can be named in the directory."""
+        self.map.check()
+
+    def stop(self) -> None:
+        """Grant no more; the kernel's rules are gone."""
+        self._end()
+        self.map.close()
+
+    def _skip(self, ways: tuple[tuple[End, End], ...]) -> Skip | MapSkip:
+        try:
+            while len(self._programs) < len(ways):
+                self._programs.append(str(self.map.program(len(self._programs) + 1)))
+        except OSError as error:
+            raise SteerError(f"{self.map.directory}: {error.strerror or error}") from None
+        return MapSkip(ways, tuple(self._programs[: len(ways)]))
+
+    def _renew(self) -> None:
+        self._generation = self._generation % (GENERATIONS - 1) + 1
+        try:
+            if self._generation == 1:  # nothing may be left of those that were before
+                self.map.force(0)
+                self.map.clear()
+            self._force()
+        except OSError as error:
+            raise SteerError(f"the flow map: {error.strerror or error}") from None
+
+    def _force(self) -> None:
+        self.map.force(self._generation << BITS_OF_WAY)
+
+    def look_after(self) -> None:
+        """Keep what skips."""
+        self.keep()
+
+    def keep(self) -> int:
+        """Keep the connections of which the maps have heard; how many were nearly over."""
+        now = max(self.engine.now, time.time_ns())
+        table, indices = self.driver.due(now + AHEAD * SECOND)
+        heard = self.driver.heard(table)
+        self.driver.prolong(table, indices, np.where(heard[:, 1] > 0, now - heard[:, 0] + heard[:, 1], 0))
         return len(table)
 
 

@@ -57,7 +57,7 @@ class Commands:
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         self.engine = daemon.engine
-        self.hub = Hub(daemon.engine)
+        self.hubs = {name: Hub(daemon.engine, name == "expect") for name in ("conntrack", "expect")}
         self.verbs: dict[str, Callable[[Request], Answer]] = {
             "hello": self._hello,
             "status": self._status,
@@ -234,10 +234,11 @@ class Commands:
 
     def _insert(self, request: Request) -> Answer:
         table, indices = records(request)
-        try:
-            entered, refused, _ = put_entries(self.engine, table, indices, None, np.zeros(256, np.uint8))
-        except ValueError as error:
-            raise Refused(str(error)) from None
+        with self.daemon.taken_back():
+            try:
+                entered, refused, _ = put_entries(self.engine, table, indices, None, np.zeros(256, np.uint8))
+            except ValueError as error:
+                raise Refused(str(error)) from None
         yield Reply(data={"entered": entered, "refused": refused}, status=0)
 
     def _change(self, request: Request) -> Answer:
@@ -264,12 +265,15 @@ class Commands:
         yield Reply(status=0)
 
     def _events(self, request: Request) -> Answer:
-        follower = self.hub.join()
+        hub = self.hubs.get(option(request, "table", str, "conntrack"))
+        if hub is None:
+            raise Refused(f"{request.verb}: option table: conntrack or expect expected")
+        follower = hub.join()
         try:
-            yield Reply(data={"helpers": self.engine.helper_names()})
+            yield Reply(data={"helpers": self.engine.helper_names(), "classes": self.engine.helper_classes()})
             until = time.monotonic() + option(request, "seconds", int, 2**31)
             while time.monotonic() < until:
-                self.hub.pump()
+                hub.pump()
                 batch, lost = follower.take()
                 if lost:
                     yield Reply(data={"lost": lost})
@@ -279,7 +283,7 @@ class Commands:
                 for at in range(0, len(batch), CHUNK):
                     yield Reply(rows=batch[at : at + CHUNK].tobytes())
         finally:
-            self.hub.leave(follower)
+            hub.leave(follower)
 
 
 def option(request: Request, name: str, kind: type, default: Any) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from fastfw.declared import DeclarationError, declare
 from fastfw.engine import SettingError, check_setting
 from fastfw.gateway.log import LEVELS
 from fastfw.gateway.steer import HOOKS, TABLES, Plan
 from fastfw.helpers import HelperError, parse_spec
+from fastfw.timeouts import TimeoutPolicy
 
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Queue = Annotated[int, Meta(ge=0, le=65535)]
@@ -26,6 +28,10 @@ Level = Literal["emerg", "alert", "crit", "error", "warning", "notice", "info", 
 assert get_args(Table) == TABLES
 assert get_args(Hook) == HOOKS
 assert get_args(Level) == LEVELS
+
+
+DECLARED = {"local": "local", "routes": "routes", "groups": "groups", "assume": "assume", "time_zone": "zone"}
+"""Keys of section host that are declared, by the parameter of `declare`."""
 
 
 class ConfigError(ValueError):
@@ -54,6 +60,32 @@ class ConntrackSection(Section, frozen=True):
 
     helpers: tuple[str, ...] = ()
     settings: dict[str, int] = {}
+    timeouts: dict[str, TimeoutSection] = {}
+
+
+class TimeoutSection(Section, frozen=True):
+    """How long connections last that begin by a rule with `-j CT --timeout` and the section's name."""
+
+    protocol: str
+    family: Literal[4, 6] = 4
+    seconds: dict[str, Count] = {}
+    """By nfct's names: `established`, `unreplied`, `timeout`, ..."""
+
+
+class HostSection(Section, frozen=True):
+    """What rules are told of the host, as `fastfw.Engine` takes it."""
+
+    local: tuple[str, ...] = ()
+    """Its addresses, `192.0.2.1/24%eth0`."""
+    routes: tuple[str, ...] = ()
+    """Lines of `ip route`."""
+    groups: dict[str, Annotated[int, Meta(ge=0, le=2**32 - 1)]] = {}
+    assume: dict[str, bool] = {}
+    """Whether matches hold that only the host's kernel can answer, by name."""
+    time_zone: int | None = None
+    """Its kernel's, in minutes east of UTC."""
+    queues: tuple[Queue, ...] | None = None
+    """Those that somebody reads, of rules with -j NFQUEUE; not there: all."""
 
 
 class QueueSection(Section, frozen=True):
@@ -81,7 +113,7 @@ class SteeringSection(Section, frozen=True):
     keep: bool = False
     """Whether they stay when the daemon stops: then nothing passes until it runs again, unless it fails open."""
     table: Table = "mangle"
-    hooks: tuple[Hook, ...] = HOOKS  # type: ignore[assignment]
+    hooks: tuple[Hook, ...] = get_args(Hook)
     families: tuple[Literal[4, 6], ...] = (4, 6)
     except_interfaces: tuple[Name, ...] = ()
     iptables: str = ""
@@ -96,6 +128,8 @@ class BypassSection(Section, frozen=True):
     daemon does not start where the kernel cannot."""
     mask: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0xFFFF0000
     """Bits of packets' and connections' marks in the kernel that are fastfw's own: 16 neighbouring ones."""
+    map: str = ""
+    """A directory, to be made, on a BPF file system: connections skip by a flow map in the kernel instead of marks."""
 
 
 class StateSection(Section, frozen=True):
@@ -159,6 +193,7 @@ class Config(Section, frozen=True):
 
     rules: RulesSection = RulesSection()
     conntrack: ConntrackSection = ConntrackSection()
+    host: HostSection = HostSection()
     queue: QueueSection = QueueSection()
     steering: SteeringSection = SteeringSection()
     bypass: BypassSection = BypassSection()
@@ -167,6 +202,15 @@ class Config(Section, frozen=True):
     reject: RejectSection = RejectSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+
+    def told(self) -> dict[str, Any]:
+        """What an Engine is made with, its rules and sets apart, by its parameters' names."""
+        return {
+            "settings": self.conntrack.settings,
+            "helpers": self.conntrack.helpers,
+            "timeouts": {name: policy_of(section) for name, section in self.conntrack.timeouts.items()},
+            **{name: getattr(self.host, name) for name in HostSection.__struct_fields__},
+        }
 
     def plan(self) -> Plan:
         """The kernel's rules that it asks for."""
@@ -181,6 +225,11 @@ class Config(Section, frozen=True):
             answer_mark=self.reject.mark if self.reject.answers else 0,
             program=self.steering.iptables,
         )
+
+
+def policy_of(section: TimeoutSection) -> TimeoutPolicy:
+    """The policy that a section tells of. ValueError: there is none."""
+    return TimeoutPolicy(section.protocol, section.seconds, section.family)
 
 
 def read_config(path: str) -> Config:
@@ -237,6 +286,19 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
             parse_spec(helper)
         except HelperError as error:
             raise fault(str(error), "conntrack", "helpers") from None
+    for policy, section in config.conntrack.timeouts.items():
+        try:
+            policy_of(section)
+        except ValueError as error:
+            word = str(error).partition(":")[0]
+            below = (word,) if word in TimeoutSection.__struct_fields__ else ("seconds", word)
+            reason = str(error).removeprefix(f"{word}: ")
+            raise fault(reason, "conntrack", "timeouts", policy, *below) from None
+    for key in DECLARED:
+        try:
+            declare(**{DECLARED[key]: getattr(config.host, key)})
+        except DeclarationError as error:
+            raise fault(str(error), "host", key) from None
     if config.queue.first + config.queue.count > 65536:
         raise fault("the last queue would be above 65535", "queue", "count")
     if config.reject.answers and 0 <= config.reject.queue - config.queue.first < config.queue.count:
@@ -249,6 +311,8 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
                 raise fault("driver netfilterqueue cannot; nfqueue can", "queue", key)
     if not sixteen_neighbours(config.bypass.mask):
         raise fault("16 neighbouring bits expected, such as 0xffff0000", "bypass", "mask")
+    if config.bypass.map and not re.fullmatch(r"/[\w./+:@-]{1,200}", config.bypass.map):
+        raise fault("an absolute path without blanks and quotes expected", "bypass", "map")
     if config.bypass.mode == "on":
         if config.queue.driver == "netfilterqueue":
             raise fault("driver netfilterqueue cannot; nfqueue can", "bypass", "mode")
@@ -261,7 +325,7 @@ def check(config: Config, text: str = "", name: str = "-") -> None:
     if config.steering.table == "raw" and set(config.steering.hooks) - {"OUTPUT"}:
         raise fault("table raw has no chain INPUT or FORWARD", "steering", "table")
     for interface in config.steering.except_interfaces:
-        if re.search(r'[\s/"\\]', interface) or len(interface.encode()) > 15:
+        if re.search(r'[\s/"\\]', interface, re.ASCII) or len(interface.encode()) > 15:
             raise fault(f"an interface name of up to 15 bytes expected, not {interface!r}", "steering",
                         "except_interfaces")  # fmt: skip
     if len(config.control.socket.encode()) > 107:
@@ -284,7 +348,7 @@ def sixteen_neighbours(mask: int) -> bool:
 
 def listen_address(text: str) -> tuple[str, int]:
     """HOST:PORT or [HOST]:PORT. ValueError."""
-    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:(\d{1,5})|([^:\[\]\s]+):(\d{1,5})", text)
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:(\d{1,5})|([^:\[\]\s]+):(\d{1,5})", text, re.ASCII)
     port = int(found[2] or found[4]) if found else 0
     if found is None or not 0 < port < 65536:
         raise ValueError(f"HOST:PORT expected, such as 127.0.0.1:9477 or [::1]:9477, not {text!r}")
@@ -292,6 +356,7 @@ def listen_address(text: str) -> tuple[str, int]:
 
 
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at `(?:key in )?(?P<path>\$.*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.[^.\[]+|\[[^\]]*\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 
 
@@ -299,42 +364,48 @@ def _validation(error: msgspec.ValidationError, tree: dict[str, Any]) -> tuple[s
     """The reason and the key of msgspec's message."""
     found = _AT.match(str(error))
     assert found is not None
-    path = (found["path"] or "$").removeprefix("$").lstrip(".")
-    key = tuple(part for part in re.sub(r"\[[^\]]*\]", "", path).split(".") if part)
+    key, kind = _named(tree, Config, _STEP.findall(found["path"] or "$"))
     unknown = _UNKNOWN.fullmatch(found["reason"])
     if unknown is None:
-        if "[...]" in path and isinstance(tree.get(key[0]), dict):  # a key of settings: msgspec does not say which
-            values = tree[key[0]].get(key[-1])
-            if isinstance(values, dict):
-                wrong = next((name for name, value in values.items() if type(value) is not int), None)
-                key = (*key, wrong) if wrong else key
-        reason = found["reason"]
-        return reason[0].lower() + reason[1:], key
-    section: type[Section] = Config
-    for part in key:
-        section = _section(section, part)
-    return f"no such key: one of {', '.join(section.__struct_fields__)} expected", (*key, unknown[1])
+        return found["reason"][0].lower() + found["reason"][1:], key
+    return f"no such key: one of {', '.join(kind.__struct_fields__)} expected", (*key, unknown[1])
 
 
-def _section(of: type[Section], name: str) -> type[Section]:
-    kind = next(field.type for field in msgspec.structs.fields(of) if field.name == name)
-    assert isinstance(kind, type)
-    return kind
+def _named(value: Any, kind: Any, steps: list[str]) -> tuple[tuple[str, ...], Any]:
+    """The key, and the type of what stands there, that lie so many steps of a path of msgspec's below a value: it does
+    not say which of a table's own names it means, and below arrays nothing has a name."""
+    if not steps:
+        return (), kind
+    step, *rest = steps
+    if step == "[...]":
+        inner = get_args(kind)[1] if get_origin(kind) is dict else None
+        for name, one in value.items() if inner is not None else ():
+            try:
+                msgspec.convert(one, inner)
+            except msgspec.ValidationError:
+                key, found = _named(one, inner, rest)
+                return (name, *key), found
+    if step[0] == "[":
+        return (), kind
+    below = next(field.type for field in msgspec.structs.fields(kind) if field.name == step[1:])
+    key, found = _named(value[step[1:]], below, rest)
+    return (step[1:], *key), found
 
 
-_HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$", re.ASCII)
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_KEY = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=", re.ASCII)
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
+    return tuple(part.strip(" \t").strip("\"'") for part in text.split("."))
 
 
 def line_of(text: str, key: tuple[str, ...]) -> int:
     """The line, from 1, on which a key of valid TOML text is set; its table's line, or 1, where it is not."""
     table: tuple[str, ...] = ()
     best, depth = 1, 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         header = _HEADER.match(line)
         if header:
             table = _parts(header[1])

@@ -27,7 +27,6 @@ from fastfw.gateway.packets import PacketLog
 from fastfw.gateway.rulebook import Rulebook, RulesError, read_rules, read_sets, read_text, write_whole
 from fastfw.gateway.steer import Plan, SteerError
 from fastfw.gateway.workers import Health, Opener, Worker, queue_opener
-from fastfw.helpers import HelperError
 from fastfw.ruleset import Ruleset
 from fastfw.sets import Sets
 from fastfw.state import StateError
@@ -45,7 +44,7 @@ STUCK_LOOKS = 3
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 #: Sections whose change takes effect at a restart only.
-FIXED: tuple[str, ...] = ("queue", "bypass", "control", "metrics")
+FIXED: tuple[str, ...] = ("host", "queue", "bypass", "control", "metrics")
 
 Reader = Callable[[], Config]
 Texts = list[tuple[str, str]]
@@ -97,7 +96,7 @@ class Daemon:
         self._sets_read: Texts = []
         self.healthy = True
         try:
-            self.engine = Engine(settings=config.conntrack.settings, helpers=config.conntrack.helpers)
+            self.engine = Engine(**config.told())
         except (ValueError, MemoryError) as error:
             raise StartError(str(error)) from None
         self.rulebook = Rulebook(
@@ -176,13 +175,22 @@ class Daemon:
         if config.queue.driver != "nfqueue" or not config.steering.install:
             self.log("notice", "bypass_off", reason="it needs driver nfqueue and steering.install")
             return
-        from fastfw.gateway.bypass import Skipping
+        from fastfw.gateway.bypass import MapSkipping, Skipping
 
+        accounted = config.bypass.mode == "on"
         try:
-            self.skipping = Skipping(self.engine, config.bypass.mask, config.bypass.mode == "on", self.log)
+            if config.bypass.map:
+                self.skipping = MapSkipping(self.engine, config.bypass.map, accounted, self.log)
+            else:
+                self.skipping = Skipping(self.engine, config.bypass.mask, accounted, self.log)
             self.skipping.prepare()
         except OSError as error:
-            self._no_bypass(f"the kernel's connection table cannot be asked: {error.strerror}")
+            what = (
+                f"a flow map cannot be had in {config.bypass.map}"
+                if config.bypass.map
+                else ("the kernel's connection table cannot be asked")
+            )
+            self._no_bypass(f"{what}: {error.strerror}")
 
     def _no_bypass(self, reason: str) -> None:
         """Do without. StartError: that is not wanted."""
@@ -398,13 +406,12 @@ class Daemon:
         ]
         gone = set(old.conntrack.helpers) - set(new.conntrack.helpers)
         notes += [f"helper {name} stays attached until a restart" for name in sorted(gone)]
+        if old.conntrack.timeouts != new.conntrack.timeouts:
+            notes.append("conntrack.timeouts is taken over at a restart")
+        self._put_rules(new, *read)
         for helper in new.conntrack.helpers:
             if helper not in old.conntrack.helpers:
-                try:
-                    self.engine.attach(helper)
-                except HelperError as error:
-                    raise ConfigError(str(error)) from None
-        self._put_rules(new, *read)
+                self.engine.attach(helper)  # the configuration was read with it
         for name in old.conntrack.settings.keys() - new.conntrack.settings.keys():
             self.engine.settings[name] = _default(name)
         for name, value in new.conntrack.settings.items():

@@ -1,4 +1,4 @@
-"""Events of the engine's table handed to all who follow them."""
+"""Events of the engine's connections, and of its expectations, handed to all who follow them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from fastfw.core.snapshot import take_events
+from fastfw.core.snapshot import take_events, watch
 from fastfw.engine import Engine
 
 ROOM = 65536
@@ -45,16 +45,17 @@ class Follower:
 
 
 class Hub:
-    """The engine keeps events only while somebody follows. All from one thread."""
+    """The engine keeps events of connections, or of expectations, only while somebody follows. All from one thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, expectations: bool = False) -> None:
         self.engine = engine
+        self.expectations = expectations
         self.followers: set[Follower] = set()
 
     def join(self) -> Follower:
         """Begin to follow."""
         if not self.followers:
-            self.engine.watch(ROOM)
+            watch(self.engine, ROOM, self.expectations)
         follower = Follower()
         self.followers.add(follower)
         return follower
@@ -63,11 +64,11 @@ class Hub:
         """Follow no longer."""
         self.followers.discard(follower)
         if not self.followers:
-            self.engine.watch(0)
+            watch(self.engine, 0, self.expectations)
 
     def pump(self) -> None:
         """Hand on what happened."""
-        batch, lost = take_events(self.engine)
+        batch, lost = take_events(self.engine, self.expectations)
         if len(batch) or lost:
             for follower in self.followers:
                 follower.give(batch, lost)

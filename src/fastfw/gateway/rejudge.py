@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import socket
 import struct
+import warnings
 from typing import NamedTuple
 
 from fastfw.connection import GRE, ICMP, ICMPV6, SCTP, TCP, UDP, Connection
 from fastfw.engine import Engine
 from fastfw.gateway.answers import checksum, ipv4_header, pseudo
 from fastfw.gateway.routes import LOCAL, Route, Routes
+from fastfw.ruleset import RulesetNotice
 
 FIRST_ROOM = 16
 
@@ -73,8 +75,8 @@ def name(interface: int) -> str:
 
 def rejudge(engine: Engine) -> Judged:
     """Forget the connections that the rules in force would not let begin."""
-    settings = dict(engine.settings) | {"nf_conntrack_max": FIRST_ROOM}
-    trial = Engine(engine.ruleset(4), engine.ruleset(6), settings, sets=engine.sets)
+    with warnings.catch_warnings(action="ignore", category=RulesetNotice):
+        trial = engine.twin(engine.ruleset(4), engine.ruleset(6), FIRST_ROOM)
     routes = Routes()
     judged = 0
 

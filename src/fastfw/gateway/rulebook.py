@@ -18,6 +18,7 @@ from fastfw.ruleset import Ruleset, RulesetError
 from fastfw.ruleset.apply import CHANGING, parse_command
 from fastfw.ruleset.apply import run as run_command
 from fastfw.ruleset.errors import RulesetNotice
+from fastfw.ruleset.reader import read_file
 from fastfw.sets import SetError, Sets
 
 NAMES = {4: "iptables", 6: "ip6tables"}
@@ -33,11 +34,14 @@ def read_rules(path: str, family: int) -> Ruleset:
 
 
 def read_text(path: str) -> str:
-    """A file's text; bytes that are no UTF-8 survive as surrogates. RulesError."""
+    """The text of rules or sets; bytes that are no UTF-8 survive as surrogates. RulesError."""
     try:
-        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+        with open(path, "rb") as file:
+            return read_file(file, path)
     except OSError as error:
         raise RulesError(f"{path}: {error.strerror}") from None
+    except RulesetError as error:
+        raise RulesError(located(error, path)) from None
 
 
 def read_sets(files: Iterable[tuple[str, str]]) -> Sets:
@@ -153,9 +157,9 @@ class Rulebook:
 
     def _try(self, rules: Ruleset, name: str) -> None:
         try:
-            trial = Engine(settings={"nf_conntrack_max": 1}, sets=self.engine.sets)
-            given: dict[str, Any] = {f"rules{rules.family}": rules}
-            trial.replace(**given)
+            with warnings.catch_warnings(action="ignore", category=RulesetNotice):
+                rules4, rules6 = (rules, None) if rules.family == 4 else (None, rules)
+                self.engine.twin(rules4, rules6, 1)
         except RulesetError as error:
             raise RulesError(located(error, name)) from None
 
