@@ -421,11 +421,12 @@ def test_two_outputs_in_one_file(exchange: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_helpers_make_related(capsys: pytest.CaptureFixture[str]) -> None:
-    """With --helper ftp the data connections of the example's FTP sessions are RELATED; without, they are NEW."""
+    """With --helper ftp, or the setting that attaches every helper, the data connections of the example's FTP sessions
+    are RELATED; without, they are NEW."""
     example = Path(__file__).parents[2] / "examples" / "gateway.pcap"
     related = []
-    for options in ([], ["--helper", "ftp"]):
+    for options in ([], ["--helper", "ftp"], ["--set", "nf_conntrack_helper=1"]):
         assert replay(example, "--json", *options) == 0
         related.append(json.loads(capsys.readouterr().out)["states"].get("RELATED", {"packets": 0})["packets"])
     assert related[0] == 0
-    assert related[1] >= 3
+    assert related[1] == related[2] >= 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,22 +21,43 @@ from fastfw.connection import (
     from_entry,
     from_event,
     from_expect,
+    from_expectation_event,
 )
 from fastfw.core.reasons import SCTP_STATES, TCP_STATES
-from fastfw.core.snapshot import ENTRY, EVENT, EXPECT, EXTRA, entry_of
-from fastfw.listing import SAVED_STATUS, address, event_line, expectation_line, line, save_line
+from fastfw.core.snapshot import ENTRY, EVENT, EXPECT, EXPECTATION_EVENT, EXTRA, entry_of
+from fastfw.listing import (
+    SAVED_STATUS,
+    SaveLineError,
+    address,
+    event_line,
+    expectation_event_line,
+    expectation_line,
+    line,
+    read_save,
+    save_line,
+    tag_number,
+)
 
 USAGE = """usage: fastfw conntrack [--control SOCKET] COMMAND [OPTION]...
 
 Lists and changes the connections of a running daemon, in the words of conntrack(8).
 
   -L [conntrack|expect]  list          -G  one connection      -D  delete
-  -I  create                           -U  update              -E  follow events
+  -I  create                           -A  create if absent    -R FILE  enter what -L -o save printed
+  -U  update                           -E [expect]  follow events
   -F [conntrack|expect]  forget all    -C [expect]  count      -S  statistics
 which:  -s -d -r -q ADDRESS[/LENGTH]  -p PROTOCOL  -f ipv4|ipv6  --sport --dport PORT  --state STATE
         -m MARK[/MASK]  -u STATUS,...  -w ZONE
 how:    -o extended,id,save,timestamp,ktimestamp,xml   -e NEW,UPDATES,DESTROY   -t SECONDS
 """
+AT_ONCE = 20_000
+"""Connections that one request enters."""
+
+STATE_NUMBERS = {
+    protocol: {name: number for number, name in enumerate(states)}
+    for protocol, states in ((TCP, TCP_STATES), (SCTP, SCTP_STATES))
+}
+FULL = "the table is full"
 PROGRAM = f"conntrack v{__version__} (fastfw)"
 
 Row = tuple[Any, int, Connection]
@@ -56,9 +78,7 @@ def main(prog: str, argv: Sequence[str]) -> int:
     with connect(socket) as client:
         check_layout(client)
         if words.table == "expect":
-            return {"L": list_expectations, "F": flush_expectations, "C": count_expectations}[words.command](
-                client, words
-            )
+            return EXPECT_COMMANDS[words.command](client, words)
         return COMMANDS[words.command](client, words)
 
 
@@ -198,33 +218,65 @@ def update(client: Any, words: Words) -> int:
     return 0 if changed else 1
 
 
+def engine_time(client: Any) -> int:
+    """The daemon's clock, ns."""
+    replies = list(client.ask("table"))
+    return int(replies[0].data["now"])
+
+
+def enter(client: Any, made: Sequence[Connection]) -> tuple[int, int]:
+    """Enter connections; how many were, and how many found no room."""
+    now, entered, refused = engine_time(client), 0, 0
+    for at in range(0, len(made), AT_ONCE):
+        some = made[at : at + AT_ONCE]
+        rows = b"".join(entry_of(each, now, STATE_NUMBERS.get(each.protocol, {})).tobytes() for each in some)
+        done = answered(client, "insert", rows=rows, numbers=np.zeros(len(some), np.uint32).tobytes())[-1].data
+        entered, refused = entered + done["entered"], refused + done["refused"]
+    return entered, refused
+
+
 def create(client: Any, words: Words) -> int:
-    """-I"""
-    now = 0
-    for reply in client.ask("table"):
-        now = reply.data["now"] if reply.data else now
+    """-I, and -A, to which it is no failure that the connection exists"""
     ends = [words.networks[name].network_address for name in ("source", "destination")]
     numbers = words.numbers
     sport, dport = numbers.get("sport", 0), numbers.get("dport", 0)
     if "type" in numbers:
         sport, dport = numbers.get("id", 0), numbers["type"] << 8 | numbers.get("code", 0)
-    states = {TCP: TCP_STATES, SCTP: SCTP_STATES}.get(words.protocol or 0, ())
-    if states and words.state is None:
-        raise CliError("-I: --state expected")
+    if words.protocol in STATE_NUMBERS and words.state is None:
+        raise CliError(f"-{words.command}: --state expected")
     made = Connection(
         family=ends[0].version, protocol=words.protocol or 0, source=ends[0].packed, destination=ends[1].packed,
         source_port=sport, destination_port=dport, state=words.state or "",
         status=int(sum(SAVED_STATUS.get(name, 0) for name in set(words.status))),
         timeout=numbers["timeout"], mark=words.mark or 0, zone=numbers.get("zone", 0), helper="", index=0,
+        tags=(tag_number(numbers.get("tag", 0)), tag_number(numbers.get("reply_tag", 0))),
     )  # fmt: skip
-    row = entry_of(made, now, {name: number for number, name in enumerate(states)})
-    done = answered(client, "insert", rows=row.tobytes(), numbers=np.zeros(1, np.uint32).tobytes())[-1].data
-    if done["entered"]:
+    entered, refused = enter(client, [made])
+    if entered:
         tell("1 flow entries have been created.")
         return 0
-    full = "the table is full" if done["refused"] else "Such conntrack exists, try -U to update"
-    tell(f"Operation failed: {full}")
+    if words.command == "A" and not refused:
+        return 0
+    tell(f"Operation failed: {FULL if refused else 'Such conntrack exists, try -U to update'}")
     return 1
+
+
+def load(client: Any, words: Words) -> int:
+    """-R"""
+    name = "standard input" if words.file == "-" else words.file
+    try:
+        data = sys.stdin.buffer.read() if words.file == "-" else Path(words.file).read_bytes()
+        made = read_save(data.decode("ascii").splitlines())
+    except OSError as error:
+        raise CliError(f"{name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CliError(f"{name}: text of `conntrack -o save' expected") from None
+    except SaveLineError as error:
+        raise CliError(f"{name}: {error}") from None
+    refused = enter(client, made)[1] if made else 0
+    if refused:
+        tell(f"Operation failed: {FULL} for {refused} of {len(made)} connections")
+    return 1 if refused else 0
 
 
 def flush(client: Any, words: Words) -> int:
@@ -249,29 +301,48 @@ def statistics(client: Any, words: Words) -> int:
     return 0
 
 
-def follow(client: Any, words: Words) -> int:
-    """-E, until interrupted."""
+def told(client: Any, table: str, kind: np.dtype[Any]) -> Iterator[tuple[Any, Any]]:
+    """What the daemon tells of a table, record by record, with what it last said of itself, until interrupted."""
     client.wait(None)
-    helpers, seen = [""], 0
+    known: dict[str, Any] = {"helpers": [""], "classes": [[]]}
     try:
-        for reply in client.ask("events"):
-            data = reply.data or {}
-            helpers = data.get("helpers", helpers)
-            if data.get("lost"):
-                tell(f"{data['lost']} events are lost: they came faster than they were read")
-            for row in np.frombuffer(reply.rows, EVENT).tolist():
-                event = from_event(row, helpers)
-                if event.kind in words.events and words.wants(event.connection):
-                    stamp = (
-                        f"[{event.time // 10**9:<8}.{event.time // 1000 % 10**6:<6}]\t"
-                        if "timestamp" in words.output
-                        else ""
-                    )
-                    print(stamp + event_line(event), flush=True)
-                    seen += 1
+        for reply in client.ask("events", options={"table": table}):
+            known |= reply.data or {}
+            if lost := (reply.data or {}).get("lost"):
+                tell(f"{lost} events are lost: they came faster than they were read")
+            for row in np.frombuffer(reply.rows, kind).tolist():
+                yield row, known
     except KeyboardInterrupt:
         pass
+
+
+def stamped(time_ns: int, text: str, words: Words) -> str:
+    """An event's line, with its time in front where that is asked for."""
+    if "timestamp" not in words.output:
+        return text
+    return f"[{time_ns // 10**9:<8}.{time_ns // 1000 % 10**6:<6}]\t{text}"
+
+
+def follow(client: Any, words: Words) -> int:
+    """-E, until interrupted."""
+    seen = 0
+    for row, known in told(client, "conntrack", EVENT):
+        event = from_event(row, known["helpers"])
+        if event.kind in words.events and words.wants(event.connection):
+            print(stamped(event.time, event_line(event), words), flush=True)
+            seen += 1
     tell(f"{seen} flow events have been shown.")
+    return 0
+
+
+def follow_expectations(client: Any, words: Words) -> int:
+    """-E expect, until interrupted."""
+    seen = 0
+    for row, known in told(client, "expect", EXPECTATION_EVENT):
+        event = from_expectation_event(row, known["helpers"], known["classes"])
+        print(stamped(event.time, expectation_event_line(event), words), flush=True)
+        seen += 1
+    tell(f"{seen} expectation events have been shown.")
     return 0
 
 
@@ -316,6 +387,10 @@ def count_expectations(client: Any, words: Words) -> int:
 
 
 COMMANDS = {
-    "L": list_connections, "G": get, "D": delete, "I": create, "U": update, "E": follow, "F": flush, "C": count,
-    "S": statistics,
+    "L": list_connections, "G": get, "D": delete, "I": create, "A": create, "R": load, "U": update, "E": follow,
+    "F": flush, "C": count, "S": statistics,
+}  # fmt: skip
+
+EXPECT_COMMANDS = {
+    "L": list_expectations, "F": flush_expectations, "C": count_expectations, "E": follow_expectations,
 }  # fmt: skip

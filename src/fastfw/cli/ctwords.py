@@ -15,7 +15,7 @@ from fastfw.listing import PROTOCOL_NUMBERS, SAVED_STATUS
 COMMANDS = {
     "-L": "L", "--dump": "L", "-G": "G", "--get": "G", "-D": "D", "--delete": "D", "-I": "I", "--create": "I",
     "-U": "U", "--update": "U", "-E": "E", "--event": "E", "-F": "F", "--flush": "F", "-C": "C", "--count": "C",
-    "-S": "S", "--stats": "S",
+    "-S": "S", "--stats": "S", "-A": "A", "--add": "A", "-R": "R", "--load-file": "R",
 }  # fmt: skip
 TABLES = ("conntrack", "expect")
 
@@ -29,6 +29,7 @@ OPTIONS = {
     "--icmp-type": "type", "--icmp-code": "code", "--icmp-id": "id",
     "--icmpv6-type": "type", "--icmpv6-code": "code", "--icmpv6-id": "id",
     "--srckey": "sport", "--dstkey": "dport",
+    "--orig-vtag": "tag", "--reply-vtag": "reply_tag",
     "-t": "timeout", "--timeout": "timeout", "-u": "status", "--status": "status", "-m": "mark", "--mark": "mark",
     "-w": "zone", "--zone": "zone", "-o": "output", "--output": "output", "-e": "events", "--event-mask": "events",
     "-b": "buffer", "--buffer-size": "buffer",
@@ -52,6 +53,7 @@ class Words:
     """What a command line asks for; a filter that is None lets everything through."""
 
     command: str = ""
+    file: str = ""
     table: str = "conntrack"
     networks: dict[str, Network] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
@@ -121,7 +123,9 @@ def parse(argv: Sequence[str]) -> Words:
             if words.command:
                 raise CliError("one command expected, not two")
             words.command = COMMANDS[option]
-            if rest and rest[0] in TABLES:
+            if words.command == "R":
+                words.file = value or (rest.pop(0) if rest else "")
+            elif rest and rest[0] in TABLES:
                 words.table = rest.pop(0)
         elif option in FLAGS:
             words.zero = True
@@ -138,7 +142,7 @@ def parse(argv: Sequence[str]) -> Words:
         else:
             raise CliError(f"unknown option {option}")
     if not words.command:
-        raise CliError("a command expected: -L, -G, -D, -I, -U, -E, -F, -C or -S")
+        raise CliError("a command expected: -L, -G, -D, -I, -A, -R, -U, -E, -F, -C or -S")
     _check(words)
     return words
 
@@ -181,8 +185,8 @@ def _take(words: Words, name: str, option: str, value: str) -> None:
             chosen |= EVENTS[part]
         words.events = frozenset(chosen)
     elif name != "buffer":
-        highest = {"timeout": 2**31 - 1, "type": 255, "code": 255}.get(name, 65535)
-        words.numbers[name] = number(option, value, highest)
+        highest = {"timeout": 2**31 - 1, "type": 255, "code": 255, "tag": 2**32 - 1, "reply_tag": 2**32 - 1}
+        words.numbers[name] = number(option, value, highest.get(name, 65535))
 
 
 def number(option: str, text: str, highest: int) -> int:
@@ -204,15 +208,17 @@ def _check(words: Words) -> None:
     if words.state is not None and (states is None or words.state not in states):
         expected = f"one of {', '.join(states)} expected" if states else "-p tcp or -p sctp expected"
         raise CliError(f"--state {words.state}: {expected}")
-    if words.command in ("G", "I") and words.table == "conntrack":
+    if words.command in ("G", "I", "A") and words.table == "conntrack":
         if not {"source", "destination"} <= words.networks.keys() or words.protocol is None:
             raise CliError(f"-{words.command}: -s, -d and -p expected")
         if any(network.num_addresses != 1 for network in words.networks.values()):
             raise CliError(f"-{words.command}: addresses expected, not networks")
-    if words.command == "I" and "timeout" not in words.numbers:
-        raise CliError("-I: -t expected")
-    if words.table == "expect" and words.command not in "LFC":
-        raise CliError(f"-{words.command} expect: expectations are made by helpers, and listed (-L), counted (-C) or "
-                       "flushed (-F) here")  # fmt: skip
+    if words.command in ("I", "A") and "timeout" not in words.numbers:
+        raise CliError(f"-{words.command}: -t expected")
+    if words.command == "R" and not words.file:
+        raise CliError("-R: a file expected, or - for standard input")
+    if words.table == "expect" and words.command not in "LFCE":
+        raise CliError(f"-{words.command} expect: expectations are made by helpers, and listed (-L), counted (-C), "
+                       "followed (-E) or flushed (-F) here")  # fmt: skip
     if words.zero:
         raise CliError("-z: counters are not set to zero here")

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from fastfw.cli.errors import CliError, printable
+from fastfw.core.settings import LOWEST
 from fastfw.core.settings import TABLE as SETTINGS
 from fastfw.declared import DeclarationError
 from fastfw.drivers.capture import Capture, CaptureError
 from fastfw.engine import HOOKS, Engine, SettingError, check_setting
 from fastfw.ruleset import Ruleset, RulesetError, RulesetNotice
+from fastfw.ruleset.reader import read_file
 from fastfw.sets import SetError, Sets
 
 SYSCTL_PREFIX = "net.netfilter."
@@ -113,7 +115,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise CliError("--hook and --local exclude each other: --local tells each packet's hook")
     for option in ("in_interface", "out_interface"):
         name = getattr(args, option)
-        if len(name.encode("utf-8", "surrogateescape")) > INTERFACE_LIMIT or re.search(r"[\s/]", name):
+        if len(name.encode("utf-8", "surrogateescape")) > INTERFACE_LIMIT or re.search(r"[\s/]", name, re.ASCII):
             raise CliError(
                 f"--{option.replace('_', '-')} {name!r}: an interface name of up to {INTERFACE_LIMIT} bytes expected"
             )
@@ -196,16 +198,17 @@ def read_sets(path: str) -> Sets:
 
 
 def read_text(path: str) -> str:
-    """A ruleset's text; `-` is standard input. Bytes that are no UTF-8 survive as surrogates."""
+    """The text of rules or sets; `-` is standard input. Bytes that are no UTF-8 survive as surrogates."""
+    name = source_name(path)
     try:
         if path == "-":
-            content = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                content = file.read()
+            return read_file(sys.stdin.buffer, name)
+        with open(path, "rb") as file:
+            return read_file(file, name)
     except OSError as error:
-        raise CliError(f"{source_name(path)}: {error.strerror}") from None
-    return content.decode("utf-8", "surrogateescape")
+        raise CliError(f"{name}: {error.strerror}") from None
+    except RulesetError as error:
+        raise CliError(located(error, name)) from None
 
 
 def located(error: RulesetError | RulesetNotice, name: str) -> str:
@@ -229,7 +232,8 @@ def read_settings(items: Iterable[str]) -> dict[str, int]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise CliError(f"--set {item}: no setting `{name}'{hint}")
         if not re.fullmatch(r"\s*[+-]?[0-9]{1,40}\s*", text, re.ASCII):
-            raise CliError(f"--set {item}: a whole number from 0 to {SETTINGS[name][2]} expected, not `{text}'")
+            between = f"from {LOWEST.get(name, 0)} to {SETTINGS[name][2]}"
+            raise CliError(f"--set {item}: a whole number {between} expected, not `{text}'")
         try:
             settings[name] = check_setting(name, int(text))
         except SettingError as error:

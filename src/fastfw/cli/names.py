@@ -54,4 +54,6 @@ def meaning(reason: int, link_reason: int) -> str:
         return LINK_MEANINGS[LINK_REASONS[link_reason]]
     if not reason:
         return ""
-    return SENTENCES[Reason(reason)].format(_Any("N"), _Any("M"), flags="...", state="...", sctp="...")
+    return SENTENCES[Reason(reason)].format(
+        _Any("N"), _Any("M"), flags="...", state="...", sctp="...", end="...", kind="..."
+    )

@@ -8,17 +8,20 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fastfw.cli.errors import CliError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class Named(io.FileIO):
     """A file whose faults name it, as a full disk's does not."""
 
-    def write(self, data: object) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            return super().write(data)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.name) from None
 
