@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
-import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from random import Random
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,9 @@ from tests.traffic.describe import Key, can_be_sent_on, describe, flow_key, is_f
 import fastfw
 from fastfw.core.terms import Reason, Verdict
 
-TOLERANCE = 2
-"""Seconds by which a timeout may differ, and by which more as reading the kernel's table took: it is not read at one
-instant."""
-
-CHOICES = 256
-"""Ways of guessing when the kernel judged the packets of one connection that are tried."""
+CHOICES = 400
+"""Ways of placing the packets of one connection at which the kernel's clock moved that are tried; what none of them
+explains is a difference."""
 
 REDUCIBLE = 2000
 """Packets up to which a list is reduced that shows a difference only as a whole."""
@@ -47,6 +43,8 @@ class Setup:
     """The packets are sent in this many batches with so many seconds between: real time for timeouts to run out."""
     changes: tuple[tuple[int, str, int], ...] = ()
     """Settings changed while packets flow: (before which batch, name, value)."""
+    timeouts: dict[str, fastfw.TimeoutPolicy] = field(default_factory=dict)
+    """The engine's timeout policies; the oracle is given its own."""
 
     def oracle(self) -> Oracle:
         return Oracle(
@@ -57,7 +55,9 @@ class Setup:
         rules4 = fastfw.Ruleset.parse(self.rules4, family=4) if self.rules4 else None
         rules6 = fastfw.Ruleset.parse(self.rules6, family=6) if self.rules6 else None
         helpers = [":".join(map(str, helper)) for helper in self.helpers]
-        return fastfw.Engine(rules4=rules4, rules6=rules6, settings=self.settings, helpers=helpers)
+        return fastfw.Engine(
+            rules4=rules4, rules6=rules6, settings=self.settings, helpers=helpers, timeouts=self.timeouts
+        )
 
 
 def kernel_name(name: str) -> str:
@@ -140,17 +140,20 @@ def entries(lines: Sequence[str]) -> dict[str, list[int]]:
     return {text: sorted(timeouts) for text, timeouts in found.items()}
 
 
-def table_differences(kernel: Sequence[str], ours: Sequence[str], tolerance: int = TOLERANCE) -> list[Difference]:
-    """Entries that stand in one table only, or with timeouts more than so many seconds apart."""
-    theirs, mine = entries(kernel), entries(ours)
+def table_differences(kernel: Sequence[str], since: Sequence[str], until: Sequence[str]) -> list[Difference]:
+    """Entries of the kernel's table, read between two moments, that are not what ours was between them.
+
+    An entry may have ended between the two, and its seconds may be those of either or between.
+    """
+    theirs, first, last = entries(kernel), entries(since), entries(until)
     found = []
-    for text in sorted(theirs.keys() | mine.keys()):
-        left, right = theirs.get(text, []), mine.get(text, [])
-        close = len(left) == len(right) and all(abs(a - b) <= tolerance for a, b in zip(left, right, strict=True))
-        # An entry about to expire may be gone on one side already.
-        dying = not (left and right) and all(value <= tolerance for value in left + right)
-        if not close and not dying:
-            found.append(Difference(-1, f"{text} {left}" if left else "-", f"{text} {right}" if right else "-"))
+    for text in sorted(theirs.keys() | first.keys()):
+        left, most, least = (sorted(each.get(text, []), reverse=True) for each in (theirs, first, last))
+        right = len(least) <= len(left) <= len(most) and all(
+            low <= seconds <= high for seconds, high, low in zip_longest(left, most[: len(left)], least, fillvalue=0)
+        )
+        if not right:
+            found.append(Difference(-1, f"{text} {left}" if left else "-", f"{text} {most}" if most else "-"))
     return found
 
 
@@ -169,7 +172,7 @@ def joined_with(packets: Packets, ours: Records, index: int) -> list[bytes]:
 @dataclass(frozen=True)
 class Asked:
     """What the kernel said of a list of packets: a record each, in as many parts as batches were sent, and the table
-    afterwards, read between two moments (ns)."""
+    afterwards, read between two moments of the answers' clock (ns)."""
 
     packets: Packets
     answers: Records
@@ -181,7 +184,7 @@ class Asked:
 
 def ask(setup: Setup, oracle: Oracle, packets: Packets) -> Asked:
     """Send the packets through the kernel, from an empty table."""
-    if any(map(is_fragment, packets)):
+    if any(map(is_fragment, packets)) and not oracle.fresh:
         oracle.restart()  # or pieces left over from an earlier run would join these
     else:
         oracle.flush()
@@ -198,9 +201,9 @@ def ask(setup: Setup, oracle: Oracle, packets: Packets) -> Asked:
             if when == number:
                 oracle.set(kernel_name(name), value)
         answers.append(oracle.ask(data, offsets[part], lengths[part]))
-    since = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    since = oracle.moment()
     table = oracle.table()
-    return Asked(packets, np.concatenate(answers), parts, table, since, time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+    return Asked(packets, np.concatenate(answers), parts, table, since, oracle.moment())
 
 
 def judge(setup: Setup, asked: Asked, times: npt.NDArray[np.int64]) -> Comparison:
@@ -219,49 +222,77 @@ def judge(setup: Setup, asked: Asked, times: npt.NDArray[np.int64]) -> Compariso
             )
         )
     ours = np.concatenate(answers)
-    engine.expire(asked.since)
     differences = [
         Difference(int(index), words(kernel[index]), ours_in_words(ours[index]))
         for index in differing(kernel, ours)
         if kernel["answered"][index] or can_be_sent_on(joined_with(packets, ours, int(index)))
     ]
-    tolerance = TOLERANCE + (asked.until - asked.since) // 1_000_000_000
-    differences += table_differences(asked.table, [str(connection) for connection in engine.connections()], tolerance)
+    tables = []
+    for moment in (asked.since, asked.until):
+        engine.expire(moment)
+        tables.append([str(connection) for connection in engine.connections()])
+    differences += table_differences(asked.table, *tables)
     return Comparison(packets, kernel, ours, differences)
 
 
-def moments(first: int, last: int) -> list[int]:
-    """The ticks at which a packet may have been judged, five of them where there are more."""
-    ticks = range(first, last + TICK, TICK)
-    return list(ticks) if len(ticks) <= 5 else [ticks[place * (len(ticks) - 1) // 4] for place in range(5)]
+def placed(asked: Asked, unsure: Sequence[int], wrong: Callable[[npt.NDArray[np.int64]], int | None]) -> bool:
+    """Whether the packets at `unsure`, ascending, can be placed in time so that nothing is wrong.
+
+    Of a packet during which the kernel's clock moved it is not known at which tick it was judged. `wrong` says of times
+    at which packet something is wrong first, None where nothing is. One packet is moved at a time, then all choices
+    are gone through, those left out that change nothing before what is wrong.
+    """
+    first, last = asked.answers["time_ns"], asked.answers["late_ns"]
+    ranges = [range(int(first[index]), int(last[index]) + TICK, TICK) for index in unsure]
+
+    def at(choice: Sequence[int]) -> int | None:
+        times = first.copy()
+        times[list(unsure)] = [each[place] for each, place in zip(ranges, choice, strict=True)]
+        return wrong(times)
+
+    def choices() -> Iterator[list[int]]:
+        for place, each in enumerate(ranges):
+            for chosen in range(1, len(each)):
+                yield [chosen if other == place else 0 for other in range(len(ranges))]
+
+    tried = 0
+    for choice in choices():
+        tried += 1
+        if at(choice) is None:
+            return True
+        if tried == CHOICES // 2:
+            break
+    choice = [0] * len(ranges)
+    for _ in range(CHOICES - tried):
+        where = at(choice)
+        if where is None:
+            return True
+        place = bisect_right(unsure, where) - 1
+        while place >= 0 and choice[place] + 1 == len(ranges[place]):
+            place -= 1
+        if place < 0:
+            return False
+        choice[place:] = [choice[place] + 1] + [0] * (len(ranges) - place - 1)
+    return False
 
 
 def explained(setup: Setup, asked: Asked, key: Key) -> bool:
-    """Whether the kernel's answers about one connection are right if its clock ticked while it was asked.
+    """Whether the kernel's answers about one connection are right at some of the ticks at which it may have judged the
+    connection's packets, or all between its ends where those alone do not explain them."""
+    packets = asked.packets
 
-    Of a packet during which the clock moved on it is not known when it was judged: each moment it may have been is
-    tried, for the packets of the connection, or of all between its ends where those do not matter.
-    """
-    moved = np.flatnonzero(asked.answers["late_ns"] > asked.answers["time_ns"]).tolist()
-    unsure = [index for index in moved if flow_key(asked.packets[index]) == key]
-    if not unsure:
-        pairs = {pair_key(packet) for packet in asked.packets if flow_key(packet) == key}
-        unsure = [index for index in moved if pair_key(asked.packets[index]) in pairs]
-    if not unsure:
-        return False
-    ranges = [moments(int(asked.answers["time_ns"][index]), int(asked.answers["late_ns"][index])) for index in unsure]
-    random = Random(len(asked.packets))
-    if math.prod(map(len, ranges)) <= CHOICES:
-        choices: Iterable[Sequence[int]] = itertools.product(*ranges)
-    else:
-        choices = ([random.choice(each) for each in ranges] for _ in range(CHOICES))
-    for choice in choices:
-        times = asked.answers["time_ns"].copy()
-        times[unsure] = choice
+    def wrong(times: npt.NDArray[np.int64]) -> int | None:
         found = judge(setup, asked, times)
-        if not any(key_of(found, difference) == key for difference in found.differences):
-            return True
-    return False
+        mine = [each.index for each in found.differences if key_of(found, each) == key]
+        return min((index if index >= 0 else len(packets) for index in mine), default=None)
+
+    moved = np.flatnonzero(asked.answers["late_ns"] > asked.answers["time_ns"]).tolist()
+    own = [index for index in moved if flow_key(packets[index]) == key]
+    if own and placed(asked, own, wrong):
+        return True
+    pairs = {pair_key(packet) for packet in packets if flow_key(packet) == key}
+    between = [index for index in moved if pair_key(packets[index]) in pairs]
+    return len(between) > len(own) and placed(asked, between, wrong)
 
 
 def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
@@ -272,7 +303,7 @@ def compare(setup: Setup, oracle: Oracle, packets: Packets) -> Comparison:
     asked = ask(setup, oracle, packets)
     found = judge(setup, asked, asked.answers["time_ns"])
     keys = {key_of(found, difference) for difference in found.differences}
-    if 0 < len(keys) <= 20:  # more of them are no matter of the clock
+    if 0 < len(keys) <= 40:  # more of them are no matter of the clock
         by_clock = {key for key in keys if explained(setup, asked, key)}
         found.differences = [each for each in found.differences if key_of(found, each) not in by_clock]
     return found

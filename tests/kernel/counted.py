@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tests.helpers.kernel import Say, ends, packets
 from tests.kernel.oracle import IN_DEVICE, OUT_DEVICE, Oracle, missing, pack
 from tests.kernel.parity import seeds
 from tests.traffic.everything import GATEWAYS, everything, whole
@@ -38,6 +40,8 @@ CLOCK_SETTLED = 960
 """Seconds after boot. The kernel takes what is left to a connection that is not confirmed for an end on its tick count,
 which begins 300 s before it wraps to 0: until the longest timeout of a first packet, 600 s, has gone by after that,
 --ctexpire says of such a connection what depends on when the machine was started. From then on it says 0."""
+
+ATTEMPTS = 3
 
 Make = Callable[[int, int], str]
 Traffic = Callable[[int, int], list[bytes]]
@@ -92,7 +96,28 @@ def differences(
     traffic: Traffic = generate,
     prepare: Callable[[Oracle, int], dict[str, Any]] | None = None,
 ) -> list[str]:
-    """The rules whose counters, and the packets whose verdicts, differ between the kernel and the engine."""
+    """The rules whose counters, and the packets whose verdicts, differ between the kernel and the engine.
+
+    Where the kernel's clock moved on while it judged a packet, a difference may come of that (connlimit looks for what
+    begins once a tick only): then it is asked again, up to `ATTEMPTS` times in all.
+    """
+    for attempt in range(ATTEMPTS):
+        found, certain = asked_once(seed, count, rules, settings, traffic, prepare)
+        if not found or certain:
+            break
+        print(f"seed {seed}: {len(found)} differences, and the clock moved on: attempt {attempt + 1} of {ATTEMPTS}")
+    return found
+
+
+def asked_once(
+    seed: int,
+    count: int,
+    rules: Make,
+    settings: dict[str, int] | None,
+    traffic: Traffic,
+    prepare: Callable[[Oracle, int], dict[str, Any]] | None,
+) -> tuple[list[str], bool]:
+    """The differences, and whether the kernel's clock stood still while it judged each packet."""
     texts = {family: settled(rules(seed, family)) for family in (4, 6)}
     packets = traffic(seed, count)
     with Oracle(dict(settings or {})) as oracle:
@@ -111,7 +136,8 @@ def differences(
             **told_of,
         )
 
-    return judged_otherwise(engine, packets, answers, counted)
+    certain = bool((answers["time_ns"] == answers["late_ns"]).all())
+    return judged_otherwise(engine, packets, answers, counted), certain
 
 
 def judged_otherwise(
@@ -166,16 +192,43 @@ def counted_otherwise(engine: fastfw.Engine, counted: dict[int, fastfw.Ruleset])
 ACCOUNTING = {"nf_conntrack_acct": 1}
 
 
+ANNOUNCED = 12
+"""FTP sessions of each family among `mixed` packets."""
+
+
+def sessions(random: Random) -> list[list[bytes]]:
+    """FTP sessions whose server names a port, each with the data connection to it, or one to the port beside it."""
+    found = []
+    for family in (4, 6):
+        for number in range(1, ANNOUNCED + 1):
+            who = ends(number, family, 21)
+            port = random.randrange(1024, 65000)
+            named = b"227 Entering Passive Mode (%s,%d,%d)" % (
+                b",".join(b"%d" % octet for octet in who.server[:4]), port >> 8, port & 255,
+            ) if family == 4 else b"229 Entering Extended Passive Mode (|||%d|)" % port  # fmt: skip
+            session = packets([Say(0, b"PASV\r\n"), Say(1, named + b"\r\n"), Say(0, b"LIST\r\n")], who)
+            data = replace(who, client_port=50_000, server_port=port + random.choice((0, 0, 0, 1)))
+            session += packets([Say(1, b"-rw-r--r-- 1 0 0 17 a\r\n")], data)
+            found.append(session)
+    return found
+
+
 def mixed(seed: int, count: int) -> list[bytes]:
-    """Every protocol's conversations, some in pieces, and a share of rare headers."""
+    """Every protocol's conversations, some in pieces, a share of rare headers, and FTP sessions."""
     uncommon = count // 10
-    packets = generate(
+    ftp = sessions(Random(seed))
+    count -= sum(map(len, ftp))
+    made = generate(
         seed, count - uncommon, protocols=("tcp", "tcp", "udp", "icmp", "sctp", "gre", "other"), fragments=0.02
     )
     random = Random(seed)
     for packet in rare(seed, uncommon):
-        packets.insert(random.randrange(len(packets) + 1), packet)
-    return packets
+        made.insert(random.randrange(len(made) + 1), packet)
+    for session in ftp:
+        places = sorted(random.randrange(len(made) + 1) for _ in session)
+        for later, (place, packet) in enumerate(zip(places, session, strict=True)):
+            made.insert(place + later, packet)
+    return made
 
 
 @dataclass(frozen=True)
@@ -214,6 +267,7 @@ def main() -> int:
     kind = KINDS[options.rules]
     part, parts = (int(text) for text in options.share.split("/"))
     wrong = done = 0
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # connlimit knows what another processor has just begun
     for seed in options.seeds[part - 1 :: parts]:
         found = differences(seed, options.count, kind.rules, kind.settings, kind.traffic, kind.prepare)
         wrong, done = wrong + len(found), done + 1

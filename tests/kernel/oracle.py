@@ -6,6 +6,7 @@ host's namespace are never changed, save for the few settings all namespaces sha
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import shutil
@@ -38,12 +39,12 @@ ANSWER = np.dtype(
     ]
 )
 """One record a packet. ``direction`` is 0 for original, 1 for reply. The kernel judged the packet between ``time_ns``
-and ``late_ns``, whole ticks of its clock: mostly they are one, but a busy machine may let it move on between."""
+and ``late_ns``, whole ticks of its count: mostly they are one, but a busy machine may let it move on between."""
 
-CLOCK_MONOTONIC_COARSE = 6
-TICK = round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
-"""Nanoseconds a tick of the kernel's clock (1/HZ)."""
+TICK = round(time.clock_getres(6) * 1e9)
+"""Nanoseconds a tick of the kernel's count, 1/HZ: what CLOCK_MONOTONIC_COARSE moves by."""
 
+RECEIVE_ROOM = Path("/proc/sys/net/core/rmem_default")
 IN_DEVICE, OUT_DEVICE = "eth0", "eth1"
 SHARED_SETTINGS = ("nf_conntrack_max", "nf_conntrack_expect_max", "nf_conntrack_buckets")
 PROGRAMS = ("ip", "tc", "iptables-legacy-restore", "ip6tables-legacy-restore", "iptables-legacy-save")
@@ -96,7 +97,9 @@ class Oracle:
         self._rules = (rules4, rules6, list(helpers))
         self._put_back: dict[str, str] = {}
         self._child: subprocess.Popen[bytes] | None = None
-        self._epoch = time.clock_gettime_ns(CLOCK_MONOTONIC_COARSE)
+        self._epoch: int | None = None
+        self.fresh = True
+        """Nothing was asked since the namespace was made."""
 
     @property
     def kernel(self) -> str:
@@ -108,6 +111,7 @@ class Oracle:
         return self
 
     def _start(self) -> None:
+        self.fresh = True
         program = Path(__file__).with_name("namespace.py")
         self._child = subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -160,6 +164,7 @@ class Oracle:
         """
         if offsets is None or lengths is None:
             packets, offsets, lengths = pack(packets)  # type: ignore[arg-type]
+        self.fresh = False
         starts, sizes = offsets.astype(np.uint64).tobytes(), lengths.astype(np.uint32).tobytes()
         return self._answers(*self._call("ask", bytes(packets), starts, sizes))  # type: ignore[arg-type]
 
@@ -171,7 +176,7 @@ class Oracle:
         return self._answers(codes, times, late), [each[3] for each in heard]
 
     def _answers(self, codes: bytes, *times: bytes) -> npt.NDArray[np.void]:
-        """Records of what the child said: a code a packet, and the times before and after it, int64 nanoseconds."""
+        """Records of what the child said: a code a packet, and the ticks before and after it, uint32."""
         code = np.frombuffer(codes, np.uint8)
         answers = np.zeros(len(code), ANSWER)
         answers["answered"] = code & ANSWER_BIT != 0
@@ -180,12 +185,20 @@ class Oracle:
         answers["assured"] = code & ASSURED_BIT != 0
         answers["seen_reply"] = code & SEEN_REPLY_BIT != 0
         answers["expected"] = code & EXPECTED_BIT != 0
-        # The kernel's timeouts count ticks. The clock that stands still between them drifts from a whole number of
-        # nanoseconds a tick; taken as ticks since the first reading it is as exact as the kernel's own count.
         for name, readings in zip(("time_ns", "late_ns"), times, strict=True):
-            elapsed = np.frombuffer(readings, np.int64) - self._epoch
-            answers[name] = self._epoch + (elapsed + TICK // 2) // TICK * TICK
+            answers[name] = self._moments(np.frombuffer(readings, np.uint32))
         return answers
+
+    def _moments(self, ticks: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+        """Nanoseconds of some clock that moves with the kernel's ticks: since a second before the first reading."""
+        if self._epoch is None:
+            self._epoch = int(ticks[0]) - 1_000_000_000 // TICK if len(ticks) else None
+        since = (ticks.astype(np.int64) - (self._epoch or 0)) & 0xFFFFFFFF  # the count is 32 bits of it and wraps
+        return since * TICK
+
+    def moment(self) -> int:
+        """The kernel's tick now, in the clock of answers, ns."""
+        return int(self._moments(np.array([self._call("ticks")], np.uint32))[0])
 
     def say(self, packet: bytes) -> str:
         """One packet's answer in words: ``ESTABLISHED REPLY SEEN_REPLY ASSURED``, or ``-``."""
@@ -238,8 +251,19 @@ class Oracle:
         self._call("timeout_policy", name, family, protocol, seconds)
 
     def listen(self, *options: str) -> None:
-        """Begin to hear what `conntrack -E` tells."""
-        self._call("listen", *options)
+        """Begin to hear what `conntrack -E` tells.
+
+        The socket on which it hears has the room that sockets are given by default, whatever its -b says, and a busy
+        machine lets it overflow: the default, which all namespaces share, is raised while the socket is made.
+        """
+        with RECEIVE_ROOM.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            usual = RECEIVE_ROOM.read_text()
+            RECEIVE_ROOM.write_text(str(64 << 20))
+            try:
+                self._call("listen", *options)
+            finally:
+                RECEIVE_ROOM.write_text(usual)
 
     def events(self) -> list[str]:
         """The lines that `conntrack -E` told since `listen`."""

@@ -15,11 +15,14 @@ from random import Random
 
 from tests.kernel.compare import Comparison, Setup, compare, key_of, kind_of, reduce, report
 from tests.kernel.oracle import Oracle, missing
+from tests.traffic.announced import RULES, filling
 from tests.traffic.generate import generate
 from tests.traffic.rulesets import tables
 
 EVERYTHING = "tcp,tcp,udp,icmp,sctp,gre,udplite,other"
 WAITING = "--batches 20 --pause 0.19"
+CEILING = 8_000
+"""Connections that ``--full`` begins with. All namespaces share the ceiling: it lies above what others track."""
 
 TIMEOUTS = {
     "tcp": {
@@ -81,6 +84,13 @@ MATRIX = tuple(
         f"--protocols {EVERYTHING} --batches 40 --churn --fragments 0.1 --anomalies 0.5",
         f"--protocols {EVERYTHING} --churn {WAITING}",
         f"--protocols {EVERYTHING} --tables",
+        "--protocols announced",
+        "--protocols announced --set nf_conntrack_expect_max=3",
+        "--protocols announced,tcp --set nf_conntrack_expect_max=1 --anomalies 0.5",
+        f"--protocols announced,{EVERYTHING} --set nf_conntrack_expect_max=2 --later nf_conntrack_expect_max=8",
+        f"--protocols {EVERYTHING} --full",
+        f"--protocols announced,{EVERYTHING} --full --anomalies 0.6 --fragments 0.05",
+        f"--protocols {EVERYTHING} --full --later nf_conntrack_max=0",
     )
 )
 """What ``--matrix`` goes through with the count given. Each line has seeds of its own, the n-th (from 0) those given
@@ -122,8 +132,15 @@ def setup_of(options: argparse.Namespace, seed: int) -> Setup:
         changes = churn(seed, options.batches)
         defaults = {f"nf_conntrack_{name}": 30 for each in TIMEOUTS.values() for name in each}
         settings = {**SWITCHED, **defaults, **settings}
-    rules4, rules6 = (tables(seed, family) if options.tables else None for family in (4, 6))
-    return Setup(settings, rules4, rules6, batches=options.batches, pause=options.pause, changes=changes)
+    if options.full:
+        settings["nf_conntrack_max"] = CEILING
+    batches = options.batches
+    if options.later:
+        batches = max(2, batches)
+        changes += tuple((batches // 2, name, value) for name, value in options.later)
+    announced = RULES if "announced" in options.protocols else None
+    rules4, rules6 = (tables(seed, family) if options.tables else announced for family in (4, 6))
+    return Setup(settings, rules4, rules6, (), batches, options.pause, changes)
 
 
 def seeds(text: str) -> list[int]:
@@ -152,6 +169,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--batches", type=int, default=1, help="send each seed's packets in this many batches")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between batches")
     parser.add_argument("--churn", action="store_true", help="change switches and timeouts between batches")
+    parser.add_argument(
+        "--later", type=setting, action="append", default=[], metavar="NAME=VALUE", help="set when half is sent"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="begin with as many established connections as nf_conntrack_max allows"
+    )
     parser.add_argument("--tables", action="store_true", help="random rules that exempt, zone and mark")
     parser.add_argument("--show", type=int, default=3, help="differences to reduce and print a seed (default 3)")
     parser.add_argument("--matrix", action="store_true", help="once for every switch, protocol and rate of anomalies")
@@ -168,6 +191,8 @@ def run(options: argparse.Namespace, kinds: Counter[str]) -> tuple[int, int]:
         setup = setup_of(options, seed)
         with setup.oracle() as oracle:
             packets = generate(seed, options.count, options.anomalies, protocols, families, options.fragments)
+            if options.full:
+                packets = filling(CEILING) + packets
             found = compare(setup, oracle, packets)
             total, wrong = total + len(packets), wrong + len(found.differences)
             print(f"seed {seed}: {len(packets)} packets, {len(found.differences)} differences", flush=True)

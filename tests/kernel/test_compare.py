@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.kernel.compare import (
+    Asked,
     Setup,
     ask,
     compare,
     differing,
     entries,
     explained,
-    moments,
+    placed,
     shrink,
     table_differences,
 )
-from tests.kernel.oracle import TICK, Oracle, missing
+from tests.kernel.oracle import ANSWER, TICK, Oracle, missing
 from tests.kernel.parity import seeds
 from tests.traffic import packets as p
 from tests.traffic.describe import flow_key
@@ -26,17 +30,20 @@ LINE = (
 )
 
 
-def test_timeouts_may_be_two_seconds_apart() -> None:
-    """The same entry with nearly the same timeout is no difference, with a distant one it is."""
-    assert table_differences([LINE.format(30, 2)], [LINE.format(28, 3)]) == []
-    assert len(table_differences([LINE.format(30, 2)], [LINE.format(27, 2)])) == 1
+def test_seconds_are_those_of_the_time_in_which_the_table_was_read() -> None:
+    """An entry's seconds may be ours at either end of the reading or between, and nothing else."""
+    for seconds, right in ((31, False), (30, True), (29, True), (28, True), (27, False)):
+        found = table_differences([LINE.format(seconds, 2)], [LINE.format(30, 2)], [LINE.format(28, 3)])
+        assert (found == []) == right
 
 
-def test_an_entry_on_one_side_only_is_a_difference_unless_it_is_expiring() -> None:
-    """An entry the other side lacks is a difference; one in its last two seconds may have gone already."""
-    assert len(table_differences([LINE.format(30, 2)], [])) == 1
-    assert len(table_differences([], [LINE.format(30, 2)])) == 1
-    assert table_differences([LINE.format(1, 2)], []) == []
+def test_an_entry_on_one_side_only_is_a_difference_unless_it_ended_meanwhile() -> None:
+    """An entry the other side lacks is a difference, but for one of ours that ended while the table was read."""
+    line = LINE.format(1, 2)
+    assert len(table_differences([line], [], [])) == 1
+    assert len(table_differences([], [line], [line])) == 1
+    assert table_differences([], [line], []) == table_differences([line], [line], []) == []
+    assert len(table_differences([line, line], [line], [])) == 1
 
 
 def test_equal_lines_are_counted() -> None:
@@ -69,11 +76,22 @@ def test_a_planted_difference_is_found() -> None:
     assert np.all(found.kernel["state"] == 4)
 
 
-def test_moments_cover_the_time_in_which_a_packet_was_judged() -> None:
-    """Every tick between the two readings of the clock is tried, five of them at most, both ends always."""
-    assert moments(TICK, TICK) == [TICK]
-    assert moments(TICK, 3 * TICK) == [TICK, 2 * TICK, 3 * TICK]
-    assert moments(0, 100 * TICK) == [0, 25 * TICK, 50 * TICK, 75 * TICK, 100 * TICK]
+def test_packets_are_placed_in_time() -> None:
+    """Where some choice of ticks leaves nothing wrong it is found, also of several packets at once; where none does
+    that is said, however many there are."""
+    answers = np.zeros(40, ANSWER)
+    answers["late_ns"][::3] = 2 * TICK
+    asked = Asked([b""] * 40, answers, [], [], 0, 0)
+    unsure = list(range(0, 40, 3))
+    wanted = {3: TICK, 9: 2 * TICK, 36: TICK}
+
+    def wrong(times: npt.NDArray[np.int64]) -> int | None:
+        return next((index for index in range(40) if times[index] != wanted.get(index, 0)), None)
+
+    assert placed(asked, unsure, wrong)
+    assert not placed(asked, unsure, lambda times: 39)
+    assert not placed(asked, unsure, lambda times: 0 if times[0] != 3 * TICK else None)
+    assert not placed(asked, [], wrong)
 
 
 @pytest.mark.kernel
@@ -87,7 +105,8 @@ def test_a_clock_that_moved_explains_what_it_can_and_nothing_else() -> None:
         asked = ask(setup, oracle, [there, back, there])
     first, last = asked.answers["time_ns"], asked.answers["late_ns"]
     last[:2] = first[1] = first[0]
-    edge = first[0] + 30_000_000_000  # from here on the connection is gone
+    edge = int(first[0]) + 30_000_000_000  # from here on the connection is gone
+    asked = replace(asked, since=edge - TICK, until=edge + TICK)
     for early, late, right in ((edge, edge + TICK, False), (edge - TICK, edge, True), (edge, edge, False)):
         first[2], last[2] = early, late
         assert explained(setup, asked, flow_key(there)) == right

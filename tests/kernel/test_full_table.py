@@ -1,12 +1,14 @@
-"""At its ceiling the engine treats every kind of packet as the running kernel does."""
+"""At its ceilings, of connections and of expectations, the engine treats every packet as the running kernel does."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.kernel.compare import ours_in_words, packet_differs
+from tests.kernel.compare import Setup, compare, ours_in_words, packet_differs
 from tests.kernel.oracle import Oracle, missing, pack, words
 from tests.traffic import packets as p
+from tests.traffic.announced import RULES, filling
+from tests.traffic.generate import generate
 
 import fastfw
 
@@ -43,6 +45,12 @@ PROBES = {
     "an error about no connection": p.icmp_packet(ROUTER, A, 3, 3, payload=p.udp_packet(A, B, 60009, 9)),
     "an error about a connection": p.icmp_packet(ROUTER, A, 3, 3, payload=KNOWN),
     "a packet of a connection": KNOWN,
+    "an echo request of the other family's protocol": p.ip(A, B, p.ICMPV6, p.icmp(A, B, 128, 0)),
+    "an echo reply of the other family's protocol": p.ip(A6, B6, p.ICMP, p.icmp(A, B, 0, 53)),
+    "a query of its own family by the other's protocol": p.ip(A, B, p.ICMPV6, p.icmp(A, B, 8, 0)),
+    "an error of the other family's protocol": p.ip(A6, B6, p.ICMP, p.icmp(A, B, 3, 3, payload=KNOWN)),
+    "neighbour discovery of the other family's protocol": p.ip(A, B, p.ICMPV6, p.icmp(A, B, 135, 0)),
+    "too little of the other family's protocol": p.ip(A6, B6, p.ICMP, p.icmp(A, B, 8, 0)[:7]),
     "neighbour discovery": p.icmp_packet(A6, B6, 135, 0),
     "another protocol": p.ip(A, B, 253, bytes(8)),
     "an RST that closes": p.tcp_packet(A, B, 1002, 80, p.RST, 2),
@@ -82,3 +90,25 @@ def test_unassured_connections_make_room() -> None:
     assert answered > CEILING
     assert accepted > CEILING
     assert engine.conntrack_count == CEILING
+
+
+EVERYTHING = ("announced", "tcp", "udp", "icmp", "sctp", "gre", "udplite", "other")
+
+
+@pytest.mark.parametrize("least", [1, 3])
+def test_generated_traffic_where_hardly_anything_more_may_be_expected(least: int) -> None:
+    """What announces a connection is dropped while nf_conntrack_expect_max others wait, and all else is as ever."""
+    setup = Setup({"nf_conntrack_expect_max": least}, RULES, RULES)
+    with setup.oracle() as oracle:
+        found = compare(setup, oracle, generate(7000 + least, 4_000, protocols=("announced", "announced", "tcp")))
+    assert (found.kernel["expected"].sum() > 0, found.differences) == (True, [])
+
+
+def test_generated_traffic_at_a_full_table() -> None:
+    """Beside a table full of established connections what would be new is dropped, until the ceiling is lifted."""
+    changes = ((1, "nf_conntrack_max", 0),)
+    setup = Setup({"nf_conntrack_max": CEILING // 2}, RULES, RULES, batches=2, changes=changes)
+    packets = filling(CEILING // 2) + generate(7100, 9_000, 0.4, EVERYTHING, fragments=0.02)
+    with setup.oracle() as oracle:
+        found = compare(setup, oracle, packets)
+    assert found.differences == []

@@ -181,6 +181,20 @@ TOLD: dict[str, Any] = {
 }  # fmt: skip
 
 
+def judged_alike(text: str, sent: list[bytes]) -> fastfw.Ruleset:
+    """Fail where the kernel and the engine pass other IPv6 packets or count them otherwise; the rules as the kernel
+    counted."""
+    with Oracle() as oracle:
+        oracle.load("", text)
+        answers = oracle.ask(sent)
+        counted = fastfw.Ruleset.parse(oracle.counters(6), 6)
+    engine = fastfw.Engine(rules6=fastfw.Ruleset.parse(text, 6))
+    out = engine.process(*pack(sent), answers["time_ns"], iif=IN_DEVICE, oif=OUT_DEVICE)
+    assert np.array_equal(answers["answered"], out["verdict"] == Verdict.VERDICT_ACCEPT)
+    assert not counted_otherwise(engine, {6: counted})
+    return counted
+
+
 def test_an_authentication_header_that_does_not_fit() -> None:
     """`-m ah` drops an IPv6 packet whose AH header says that it is longer than what is left, and asks every other."""
     near, far = packets.address("fd00:1::1"), packets.address("fd00:2::1")
@@ -193,14 +207,47 @@ def test_an_authentication_header_that_does_not_fit() -> None:
         for words in (0, 1, 2, 4, 136, 255)
         for rest in (2, 6, 10, 14, 22)
     ]
-    with Oracle() as oracle:
-        oracle.load("", text)
-        answers = oracle.ask(sent)
-        counted = {6: fastfw.Ruleset.parse(oracle.counters(6), 6)}
-    engine = fastfw.Engine(rules6=fastfw.Ruleset.parse(text, 6))
-    out = engine.process(*pack(sent), answers["time_ns"], iif=IN_DEVICE, oif=OUT_DEVICE)
-    assert np.array_equal(answers["answered"], out["verdict"] == Verdict.VERDICT_ACCEPT)
-    assert not counted_otherwise(engine, counted)
+    judged_alike(text, sent)
+
+
+def test_a_routing_header_that_is_cut_short() -> None:
+    """A rule that names a protocol drops an IPv6 packet that ends within the first four bytes of a routing header, and
+    asks one that ends later, or within another header's."""
+    near, far = packets.address("fd00:1::1"), packets.address("fd00:2::1")
+    chains = "".join(f":{chain} ACCEPT [0:0]\n" for chain in ("INPUT", "FORWARD", "OUTPUT"))
+    text = f"*filter\n{chains}-A FORWARD ! -p gre\n-A FORWARD\nCOMMIT\n"
+    before = [(60, packets.extension(b""))]
+    sent = [
+        packets.ipv6(near, far, kind, bytes([after, words, 4, 0, 0, 0, 0, 0][:rest]), extensions=before[:count])
+        for kind in (43, 60)
+        for after in (59, 19)
+        for count in range(2)
+        for words in (0, 1)
+        for rest in range(1, 9)
+    ]
+    judged_alike(text, sent)
+
+
+def test_flags_of_a_later_fragment() -> None:
+    """ecn reads TCP's flags of a later IPv6 fragment that is not joined where the packet's own header begins."""
+    far = packets.address("fd00:2::1")
+    chains = "".join(f":{chain} ACCEPT [0:0]\n" for chain in ("INPUT", "FORWARD", "OUTPUT"))
+    asked = [f"-A FORWARD -p tcp -m ecn{no} --ecn-tcp-{flag}" for no in ("", " !") for flag in ("cwr", "ece")]
+    text = "\n".join(["*filter", chains + asked[0], *asked[1:], "COMMIT", ""])
+    # the flags' place holds bytes 5 and 6 of the source; 229 bytes of which more follow are never joined
+    sent = [
+        packets.ipv6(
+            packets.address(source), far, 6, bytes([0] * 12 + [0x50, flags] + [0] * 215),
+            extensions=[(44, packets.fragment_header(0x438, True, number))],
+        )
+        for number, (source, flags) in enumerate(
+            (source, flags)
+            for source in ("fd00:1::1", "fd00:1:80::1", "fd00:1:40::1", "fd00:1:c0::1")
+            for flags in (0, 0x40, 0x80, 0xC0)
+        )
+    ]  # fmt: skip
+    counted = judged_alike(text, sent)
+    assert [rule.packets for rule in counted.tables["filter"].chains["FORWARD"].rules] == [8, 8, 8, 8]
 
 
 def addressing(seed: int, family: int) -> str:

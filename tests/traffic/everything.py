@@ -224,6 +224,25 @@ def placed(random: Random, _: int) -> str:
     return random.choice(questions.PLACED)
 
 
+def labelled(random: Random, _: int) -> str:
+    """A connection's label, asked for or set."""
+    return (
+        f"-m connlabel {maybe_not(random)}--label {random.choice((0, 1, 63, 64, 127))}{random.choice(('', ' --set'))}"
+    )
+
+
+def announced(random: Random, _: int) -> str:
+    """The helper that announced a connection."""
+    return f"-m helper {maybe_not(random)}--helper {random.choice(('ftp', 'ftp', 'tftp'))}"
+
+
+def crowded(random: Random, _: int) -> str:
+    """How many connections there are, of all hosts together: what shares a place in the kernel's table is gone through
+    when that has time, and one host's list shares none."""
+    limit = f"{random.choice(('above', 'upto'))} {random.choice((1, 5, 40, 300))}"
+    return f"-m connlimit --connlimit-{limit} --connlimit-mask 0 --connlimit-{random.choice(('saddr', 'daddr'))}"
+
+
 def about_sets(seed: int) -> Part:
     """A match that asks one of `sets(seed)`."""
     created = sets.names(sets.sets(seed))
@@ -245,7 +264,7 @@ def whole(seed: int, family: int, rules: int = 30) -> str:
     `sets(seed)`, which SET rules change."""
     random = Random(f"whole {seed} {family}")
     asked = about_sets(seed)
-    more = (rare_header, rare_header, grouped, placed, asked)
+    more = (rare_header, rare_header, grouped, placed, asked, labelled, labelled, announced, announced, crowded)
     tracked = (*TRACKED, *more)
     tables = {
         "raw": raw(random, family, (*BEFORE, rare_header, placed)),
@@ -253,6 +272,8 @@ def whole(seed: int, family: int, rules: int = 30) -> str:
         "filter": filtering(random, family, rules, tracked),
         "security": security(random, family, tracked),
     }
+    if random.random() < 0.7:
+        tables["raw"].insert(0, "-A PREROUTING -p tcp -m tcp --dport 21 -j CT --helper ftp")
     others = f"_{10 - family}"
     known = [name for name in sets.names(sets.sets(seed)) if others not in name]
     known = [name for name in known if family == 4 or name not in sets.ONLY_4]

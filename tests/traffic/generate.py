@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
+from . import announced, gre, sctp, tcp_anomalies
 from . import fragments as fragments_of
-from . import gre, sctp, tcp_anomalies
 from . import packets as p
 from .anomalies import (
     Anomaly,
@@ -62,6 +62,7 @@ CONVERSATIONS: dict[str, Callable[[Random, World], Iterator[bytes]]] = {
     "gre": gre.conversation,
     "udplite": gre.udplite_conversation,
     "other": gre.other_conversation,
+    "announced": announced.conversation,
 }
 """A conversation of each protocol, by name."""
 
