@@ -1,16 +1,11 @@
 /* DPDK's hash table as a yardstick: a million keys of 16 bytes, looked up 64 at a time in random order. Prints lookups a
  * second of CPU time, the median of seven rounds. */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "dpdk.h"
 
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
 
-enum { KEYS = 1000000, LOOKUPS = 64 * 15625, AT_ONCE = 64, ROUNDS = 7 };
+enum { KEYS = 1000000, LOOKUPS = 64 * 15625 };
 
 struct key {
     uint32_t word[4];
@@ -18,25 +13,9 @@ struct key {
 
 static struct key keys[KEYS], asked[LOOKUPS];
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_size(const void *one, const void *two) {
-    double a = *(const double *)one, b = *(const double *)two;
-    return (a > b) - (a < b);
-}
-
 int main(int count, char **arguments) {
-    char *options[] = {arguments[0], "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "512", "-l", "0",
-                       "--log-level", "error", NULL};
     (void)count;
-    if (rte_eal_init(11, options) < 0) {
-        fprintf(stderr, "rte_eal_init: %s\n", rte_strerror(rte_errno));
-        return 1;
-    }
+    start(arguments[0], "512");
     struct rte_hash_parameters parameters = {
         .name = "keys", .entries = KEYS + KEYS / 8, .key_len = sizeof(struct key), .hash_func = rte_hash_crc};
     struct rte_hash *table = rte_hash_create(&parameters);
@@ -67,7 +46,6 @@ int main(int count, char **arguments) {
         rates[round] = LOOKUPS / (now() - began);
         if (found != LOOKUPS) return 1;
     }
-    qsort(rates, ROUNDS, sizeof *rates, by_size);
-    printf("%.0f\n", rates[ROUNDS / 2]);
+    printf("%.0f\n", median(rates));
     return 0;
 }

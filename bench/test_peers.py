@@ -6,16 +6,15 @@ None of them does the same: each line says what is done. Those that are not inst
 from __future__ import annotations
 
 import importlib
-import shutil
 import statistics
 import struct
 import subprocess
-import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dpdk
 import pytest
 from bulk import START, Batch, Connections, Rows, establish
 from report import Measure, Reporter
@@ -129,15 +128,7 @@ def test_nfstream(
 
 def test_rte_hash(tmp_path: Path, benchmark: Any, reporter: Reporter, read_lines: Callable[[], float]) -> None:
     """DPDK's rte_hash: one million keys of 16 bytes looked up in random order, 64 a call; nothing else."""
-    if shutil.which("pkg-config") is None or subprocess.run(["pkg-config", "--exists", "libdpdk"]).returncode:
-        pytest.skip("libdpdk is not installed: left out of the comparison")
-    flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "libdpdk"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    program = tmp_path / "rte_hash"
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()
-    source = Path(__file__).with_name("rte_hash.c")
-    subprocess.run([*compiler, "-O3", "-o", str(program), str(source), *flags], check=True)
+    program = dpdk.program("rte_hash", tmp_path)
     rates = []
 
     def once() -> None:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dpdk
 import numpy as np
 import pytest
 from bulk import START, SYN, Batch, Connections, establish, forget, tcp
 from report import Measure, Reporter
 
 from fastfw import Engine, Ruleset
+from fastfw.core.terms import Verdict
 from fastfw.ruleset.compile import compile_ruleset
 
 SETS = Path(os.environ.get("FASTFW_CLASSBENCH", "classbench"))
@@ -111,21 +114,44 @@ def ruleset(filters: list[Filter]) -> Ruleset:
     return Ruleset.parse("\n".join(["*filter", ":FORWARD DROP [0:0]", *lines(filters), "COMMIT", ""]))
 
 
+def fields(filters: list[Filter]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """The filters as rte_acl.c reads them: what `lines` makes TCP is that here too."""
+    out = np.array(filters, np.uint32)
+    ports = (out[:, 4] != 0) | (out[:, 5] != 65535) | (out[:, 6] != 0) | (out[:, 7] != 65535)
+    tcp_only = ports & ((out[:, 9] == 0) | ~np.isin(out[:, 8], (6, 17)))
+    out[tcp_only, 8:] = 6, 0xFF
+    return out
+
+
+def tuples(rows: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Addresses, ports and protocol of IPv4 packets without options, as rte_acl.c reads them."""
+    ends = [np.ascontiguousarray(rows[:, at : at + 4]).view(">u4")[:, 0] for at in (12, 16)]
+    ports = [np.ascontiguousarray(rows[:, at : at + 2]).view(">u2")[:, 0] for at in (20, 22)]
+    return np.stack([*ends, *ports, rows[:, 9]], axis=1).astype(np.uint32)
+
+
 def packets(filters: list[Filter], count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """TCP SYNs that fall into random filters, each at a random place of its ranges."""
+    """TCP SYNs that fall into random filters, each at a random place of its ranges; none from or to where nothing is
+    forwarded, as such packets meet no rule."""
     random = np.random.default_rng(seed)
-    chosen = np.array(filters, np.int64)[random.integers(0, len(filters), count)]
+    many = 8 * count
+    chosen = np.array(filters, np.int64)[random.integers(0, len(filters), many)]
 
     def address(value: np.ndarray[Any, Any], length: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         rest = (np.int64(1) << (32 - length)) - 1
-        return (value & ~rest | random.integers(0, 1 << 32, count) & rest).astype(np.uint32)
+        return (value & ~rest | random.integers(0, 1 << 32, many) & rest).astype(np.uint32)
 
     def port(low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return (low + random.integers(0, 1 << 16, count) % (high - low + 1)).astype(np.uint32)
+        return (low + random.integers(0, 1 << 16, many) % (high - low + 1)).astype(np.uint32)
 
+    source, target = address(chosen[:, 0], chosen[:, 1]), address(chosen[:, 2], chosen[:, 3])
+    ports = [port(chosen[:, at], chosen[:, at + 1]) for at in (4, 6)]
+    networks = np.stack([source, target]) >> 24
+    kept = np.flatnonzero(((networks > 0) & (networks != 127) & (networks < 224)).all(axis=0))[:count]
+    assert len(kept) == count
     return tcp(
-        address(chosen[:, 0], chosen[:, 1]), address(chosen[:, 2], chosen[:, 3]), port(chosen[:, 4], chosen[:, 5]),
-        port(chosen[:, 6], chosen[:, 7]), np.full(count, 1000, np.uint32), np.zeros(count, np.uint32), SYN,
+        source[kept], target[kept], ports[0][kept], ports[1][kept],
+        np.full(count, 1000, np.uint32), np.zeros(count, np.uint32), SYN,
     )  # fmt: skip
 
 
@@ -161,6 +187,33 @@ def test_new_connections(
         PACKETS / (seconds - float(np.median(took[1:]))),
         yardstick,
     )
+
+
+@pytest.mark.parametrize("count", [1_000, 10_000])
+@pytest.mark.parametrize("name", ["acl1", "fw1", "ipc1"])
+def test_rte_acl(
+    name: str, count: int, tmp_path: Path, benchmark: Any, reporter: Reporter, read_lines: Callable[[], float]
+) -> None:
+    """DPDK's rte_acl on the same filters and packets: classified 64 a call, nothing else. It lets through as many."""
+    program = dpdk.program("rte_acl", tmp_path)
+    path = SETS / f"{name}_1k"
+    if not path.exists():
+        pytest.skip(f"no ClassBench set {path}: FASTFW_CLASSBENCH names their directory")
+    filters = grown(read(path), count, seed=1)[:count]
+    rows = packets(filters, PACKETS, seed=2)
+    out = Batch(rows).judge(Engine(rules4=ruleset(filters), settings={"nf_conntrack_max": 4 * PACKETS}))
+    asked = b"".join(np.uint32(len(part)).tobytes() + part.tobytes() for part in (fields(filters), tuples(rows)))
+    results: list[list[str]] = []
+
+    def once() -> None:
+        run = subprocess.run([str(program)], input=asked, capture_output=True, check=True, timeout=120)
+        results.append(run.stdout.decode().split())
+
+    benchmark.pedantic(once, rounds=3)
+    assert {int(met) for met, _, _ in results} == {int((out["verdict"] == Verdict.VERDICT_ACCEPT).sum())}
+    for way, column in (("scalar", 1), ("SIMD", 2)):
+        rate = sorted(float(result[column]) for result in results)[1]
+        reporter.rate(benchmark, f"rte_acl, {name}, {count:,} rules, {way}", rate, read_lines())
 
 
 @pytest.mark.parametrize("count", [10, 10_000])

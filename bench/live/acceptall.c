@@ -19,18 +19,23 @@ struct head {
 static int queue;
 static int netlink;
 
-static void configure(unsigned short kind, const void *value, unsigned short size)
+/* One message of two attributes of the same size; the second may be missing. */
+static void configure(unsigned short kind, const void *value, unsigned short size, unsigned short other)
 {
     char message[128] = {0};
     struct head *head = (struct head *) message;
-    struct nlattr *attribute = (struct nlattr *) (message + sizeof *head);
-    head->nl.nlmsg_len = sizeof *head + NLA_HDRLEN + NLA_ALIGN(size);
+    char *at = message + sizeof *head;
+    unsigned short kinds[2] = {kind, other};
+    int i;
+    for (i = 0; i < 2 && kinds[i]; i++, at += NLA_HDRLEN + NLA_ALIGN(size)) {
+        ((struct nlattr *) at)->nla_len = NLA_HDRLEN + size;
+        ((struct nlattr *) at)->nla_type = kinds[i];
+        memcpy(at + NLA_HDRLEN, value, size);
+    }
+    head->nl.nlmsg_len = at - message;
     head->nl.nlmsg_type = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG;
     head->nl.nlmsg_flags = NLM_F_REQUEST;
     head->nf.res_id = htons(queue);
-    attribute->nla_len = NLA_HDRLEN + size;
-    attribute->nla_type = kind;
-    memcpy(attribute + 1, value, size);
     if (send(netlink, message, head->nl.nlmsg_len, 0) < 0)
         perror("send"), exit(1);
 }
@@ -48,11 +53,10 @@ int main(int count, char **words)
     netlink = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
     setsockopt(netlink, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer);
     setsockopt(netlink, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof one);
-    configure(NFQA_CFG_CMD, &bind_it, sizeof bind_it);
-    configure(NFQA_CFG_QUEUE_MAXLEN, &length, sizeof length);
-    configure(NFQA_CFG_FLAGS, &flags, sizeof flags);
-    configure(NFQA_CFG_MASK, &flags, sizeof flags);
-    configure(NFQA_CFG_PARAMS, &copy, sizeof copy);
+    configure(NFQA_CFG_CMD, &bind_it, sizeof bind_it, 0);
+    configure(NFQA_CFG_QUEUE_MAXLEN, &length, sizeof length, 0);
+    configure(NFQA_CFG_FLAGS, &flags, sizeof flags, NFQA_CFG_MASK);
+    configure(NFQA_CFG_PARAMS, &copy, sizeof copy, 0);
     for (i = 0; i < MANY; i++) {
         vectors[i] = (struct iovec) {buffers[i], ROOM};
         messages[i].msg_hdr.msg_iov = &vectors[i];
