@@ -63,7 +63,8 @@ live: build      ## the gateway in network namespaces with real programs; root
 	$(PY) -m pytest -q -rs -m live $(TESTS)
 
 # The short form measures the same things on smaller tables and files.
-SHORT_BENCH := FASTFW_BENCH_CONNECTIONS=1000,100000 FASTFW_BENCH_REPLAY_PACKETS=200000 FASTFW_BENCH_CAPTURE_MB=32
+SHORT_BENCH := FASTFW_BENCH_CONNECTIONS=1000,100000 FASTFW_BENCH_REPLAY_PACKETS=200000 FASTFW_BENCH_CAPTURE_MB=32 \
+    FASTFW_BENCH_LIVE_ROUNDS=1
 # Where the published rule sets lie; without them what they measure is left out.
 FASTFW_CLASSBENCH ?= $(firstword $(wildcard classbench ../shared/data/classbench))
 export FASTFW_CLASSBENCH
@@ -80,6 +81,7 @@ $(VENV)/.peers: $(VENV)/.installed
 
 bench: build $(if $(filter short,$(BENCH)),,$(VENV)/.peers) ## the measurements, to bench/results.json; BENCH=short for a quick look
 	@.ci/need bench
+	@$(MAKE) -s $(VENV)/.netfilterqueue
 	$(PY) bench/instructions.py
 	$(if $(filter short,$(BENCH)),$(SHORT_BENCH)) $(PY) -m pytest -q bench -rs \
 	    $(if $(filter short,$(BENCH)),,--results bench/results.json)
@@ -95,6 +97,7 @@ parity: build    ## the kernel as judge, at length; root
 # The same modules with the compiler's checks on; CMakeLists.txt says what is built.
 CMAKE := cmake -DPython_EXECUTABLE=$(CURDIR)/$(PY)
 CTEST := ctest --output-on-failure --test-dir
+JOBS  := $(shell nproc 2>/dev/null || echo 1)
 
 $(VENV)/.cmake: $(VENV)/.installed
 	@command -v cmake >/dev/null 2>&1 || $(PY) -m pip install -q cmake
@@ -102,22 +105,22 @@ $(VENV)/.cmake: $(VENV)/.installed
 
 asan: build $(VENV)/.cmake      ## the tests under the address and undefined-behaviour sanitizers
 	$(CMAKE) -S . -B build/asan -DFASTFW_SANITIZE=address,undefined >/dev/null
-	cmake --build build/asan -j
+	cmake --build build/asan -j $(JOBS)
 	$(CTEST) build/asan
 
 tsan: build $(VENV)/.cmake      ## the tests of threads under the thread sanitizer
 	$(CMAKE) -S . -B build/tsan -DFASTFW_SANITIZE=thread >/dev/null
-	cmake --build build/tsan -j
+	cmake --build build/tsan -j $(JOBS)
 	$(CTEST) build/tsan
 
 portable: build $(VENV)/.cmake  ## the tests without SIMD
 	$(CMAKE) -S . -B build/portable -DFASTFW_PORTABLE=ON >/dev/null
-	cmake --build build/portable -j
+	cmake --build build/portable -j $(JOBS)
 	$(CTEST) build/portable
 
 coverage: build $(VENV)/.cmake  ## which of the core's lines and branches the tests reach
 	$(CMAKE) -S . -B build/coverage -DFASTFW_COVERAGE=ON >/dev/null
-	cmake --build build/coverage -j
+	cmake --build build/coverage -j $(JOBS)
 	find build/coverage -name '*.gcda' -delete
 	$(CTEST) build/coverage
 	$(PY) -m tests.reached build/coverage
@@ -133,7 +136,7 @@ fuzz: build $(VENV)/.cmake      ## every fuzzer for TIME seconds; clang
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris
 	@CC=clang $(CMAKE) -S . -B build/fuzz -DCMAKE_C_COMPILER=clang -DFASTFW_FUZZ=ON \
 	    -DFASTFW_SANITIZE=address,undefined >/dev/null
-	@cmake --build build/fuzz -j >build/fuzz/build.log 2>&1 || { cat build/fuzz/build.log >&2; exit 1; }
+	@cmake --build build/fuzz -j $(JOBS) >build/fuzz/build.log 2>&1 || { cat build/fuzz/build.log >&2; exit 1; }
 	@PYTHONPATH=. $(PY) -m fuzz seeds build/seeds
 	@for target in $(TARGETS); do fuzz/run $$target $(TIME) || exit 1; done
 
