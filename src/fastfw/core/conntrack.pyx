@@ -122,8 +122,7 @@ cdef inline bint tells(const Tracker *t, const Entry *e, int what) noexcept nogi
 
 
 cdef inline void note(Tracker *t, int kind, int why, int what, uint32_t index) noexcept nogil:
-    events_note(&t.events, kind, why, what, t.now, t.flows.entries + index,
-                NULL if t.flows.extras == NULL else t.flows.extras + index)
+    events_note(&t.events, kind, why, what, t.now, t.flows.entries + index, t.flows.extras + index)
 
 
 cdef int told_at_first(const Entry *e) noexcept nogil:

@@ -34,7 +34,7 @@ ctypedef struct Event:       # 208 bytes
     uint16_t what            # of an update: what changed, TELL_... bits of conntrack.pxd
     uint8_t unused[4]
     Entry entry              # as it was then; an expectation's master
-    Extra extra              # zero where nothing is counted; of an expectation itself
+    Extra extra              # an expectation's: itself
 
 
 ctypedef struct Events:

@@ -29,15 +29,12 @@ cdef void events_free(Events *v) noexcept nogil:
 cdef void events_note(
     Events *v, int kind, int why, int what, int64_t time, const Entry *e, const Extra *x
 ) noexcept nogil:
-    """Keep one event; `x` may be NULL. Somebody watches."""
+    """Keep one event. Somebody watches, so that there are extras."""
     cdef Event *one = v.ring + v.written % v.room
     one.time = time
     one.kind = <unsigned char> kind
     one.why = <unsigned char> why
     one.what = <unsigned short> what
     one.entry = e[0]
-    if x != NULL:
-        one.extra = x[0]
-    else:
-        memset(&one.extra, 0, sizeof(Extra))
+    one.extra = x[0]
     v.written += 1

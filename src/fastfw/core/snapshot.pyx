@@ -514,7 +514,7 @@ def change(Core core, table, indices, mark=0, mark_mask=0, timeout=None, status=
                 e.expires = core.tracker.now + lasting * <int64_t> 1_000_000_000
             if core.tracker.events.ring != NULL:
                 events_note(&core.tracker.events, EVENT_UPDATE, ENDED_NOT, TELL_OF_CHANGE, core.tracker.now, e,
-                            core.tracker.flows.extras + numbers[i] if core.tracker.flows.extras != NULL else NULL)
+                            core.tracker.flows.extras + numbers[i])
             changed += 1
         pthread_mutex_unlock(&core.lock)
     return changed
